@@ -1,0 +1,190 @@
+"""Whatever order, crash or retry: the same work gives the same bank; and one run writes at a time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage import (
+    Bank,
+    BankBusy,
+    BankError,
+    BankWriter,
+    ListingConflict,
+    ShardWriter,
+    SpecMismatch,
+    array_name,
+)
+from storage.commit import read_records
+from storage.lease import STALE_SECONDS
+from tests.small_banks import clip_line, row_values, small_spec, write_bank, write_shard
+
+KILLED_AT_STEP = """
+import os, signal, sys
+from pathlib import Path
+import storage.durable
+from tests.small_banks import write_bank
+
+steps = int(sys.argv[2])
+def count(*_):
+    global steps
+    steps -= 1
+    if steps < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+for name in ("fsync", "replace", "rename", "link", "unlink"):
+    real = getattr(os, name)
+    setattr(os, name, lambda *a, real=real, **k: (count(), real(*a, **k))[1])
+write_bank(Path(sys.argv[1]), 5)
+"""
+
+
+def test_a_bank_is_the_same_however_often_its_shards_are_written(tmp_path):
+    spec = small_spec()
+    digests = []
+    for name, order in (("a", [0, 1]), ("b", [1, 0, 1])):
+        with BankWriter(tmp_path / name, spec) as writer:
+            writer.enrol([clip_line(number) for number in range(70)])
+            for shard in order:
+                write_shard(tmp_path / name, spec, shard, writer=writer)
+        digests.append(Bank(tmp_path / name).digest)
+    assert digests[0] == digests[1]
+
+
+def test_killed_at_every_step_and_run_again_it_is_the_same_bank(tmp_path):
+    write_bank(tmp_path / "whole", 5)
+    expected = Bank(tmp_path / "whole").digest
+    died = 0
+    for step in [*range(0, 60, 4), 400]:
+        path = tmp_path / f"killed{step}"
+        run = subprocess.run(
+            [sys.executable, "-c", KILLED_AT_STEP, str(path), str(step)], cwd=os.getcwd(), check=False
+        )
+        died += run.returncode == -signal.SIGKILL
+        write_bank(path, 5)
+        assert Bank(path).digest == expected
+        assert not list(path.rglob(".*.tmp"))
+    assert 5 <= died < 16
+
+
+def test_rows_are_not_there_before_their_record(tmp_path):
+    spec = small_spec()
+    with BankWriter(tmp_path / "bank", spec) as writer:
+        writer.enrol([clip_line(0)])
+        with ShardWriter(tmp_path / "bank", 0, run=writer.run) as shard:
+            shard.append(0, row_values(spec, 0))
+        assert len(Bank(tmp_path / "bank").rows()) == 0
+    assert not list((tmp_path / "bank").rglob(".*.tmp"))
+
+
+def test_another_spec_is_refused_with_both_sides(tmp_path):
+    write_bank(tmp_path / "bank", 1)
+    with pytest.raises(SpecMismatch, match=r"frames: the bank has 3, asked for 4"):
+        BankWriter(tmp_path / "bank", small_spec(frames=4))
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path):
+    (tmp_path / "holiday.jpg").write_bytes(b"x")
+    with pytest.raises(BankError, match="no bank"):
+        BankWriter(tmp_path, small_spec())
+
+
+def test_new_clips_begin_at_a_fresh_shard_and_old_ones_keep_their_rows(tmp_path):
+    path, spec = tmp_path / "bank", small_spec()
+    write_bank(path, 3)
+    with BankWriter(path, spec) as writer:
+        assert writer.enrol([clip_line(number) for number in range(5)]) == 2
+        write_shard(path, spec, 1, writer=writer)
+    table = Bank(path).table
+    assert table["row"].to_pylist() == [0, 1, 2, 64, 65]
+    assert table["key"].to_pylist() == [f"clips/{number:04d}.mp4" for number in range(5)]
+    assert Bank(path).read(array_name(2, "out"), [65]).shape == (1, 3, 7, 16)
+
+
+def test_a_label_keeps_its_class(tmp_path):
+    with BankWriter(tmp_path / "bank", small_spec()) as writer:
+        writer.enrol([clip_line(0)])
+        with pytest.raises(ListingConflict, match="label 0 is class 'class 0' in the bank but 'cat'"):
+            writer.enrol([clip_line(8) | {"class_name": "cat"}])
+
+
+def test_a_second_run_is_refused_while_the_first_lives(tmp_path):
+    path = tmp_path / "bank"
+    with BankWriter(path, small_spec()), pytest.raises(BankBusy, match=rf"process {os.getpid()} on"):
+        BankWriter(path, small_spec())
+    with BankWriter(path, small_spec()):
+        pass
+
+
+def test_a_dead_runs_lease_is_taken_over(tmp_path):
+    path = tmp_path / "bank"
+    code = (
+        f"from tests.test_storage_writer import *\nBankWriter(Path({str(path)!r}), small_spec())\nos._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", "from pathlib import Path\n" + code], check=False)
+    assert (path / "lease.json").exists()
+    with BankWriter(path, small_spec()):
+        pass
+
+
+def test_a_lease_of_another_machine_is_believed_while_it_is_touched(tmp_path):
+    path = tmp_path / "bank"
+    write_bank(path, 1)
+    lease = path / "lease.json"
+    lease.write_text(json.dumps({"run": "elsewhere", "host": "node7", "boot": 1, "pid": 1, "started": 1.0}))
+    with pytest.raises(BankBusy, match="process 1 on node7"):
+        BankWriter(path, small_spec())
+    old = lease.stat().st_mtime - STALE_SECONDS - 1
+    os.utime(lease, (old, old))
+    with BankWriter(path, small_spec()):
+        pass
+
+
+def test_a_worker_whose_run_lost_the_lease_cannot_commit(tmp_path):
+    path, spec = tmp_path / "bank", small_spec()
+    with BankWriter(path, spec) as writer:
+        writer.enrol([clip_line(0)])
+        writer.run = "zombie"
+        with pytest.raises(BankBusy, match="no longer holds"):
+            write_shard(path, spec, 0, writer=writer)
+        writer.run = writer.lease.run
+    assert not read_records(path)
+
+
+@pytest.mark.parametrize("value", [1e6, np.nan])
+def test_values_that_fp16_cannot_hold_are_refused(tmp_path, value):
+    path, spec = tmp_path / "bank", small_spec()
+    with BankWriter(path, spec) as writer:
+        writer.enrol([clip_line(0)])
+        values = {name: array.astype(np.float32) for name, array in row_values(spec, 0).items()}
+        values[array_name(2, "out")][0, 0, 0] = value
+        with ShardWriter(path, 0, run=writer.run) as shard, pytest.raises(BankError, match="cannot hold"):
+            shard.append(0, values)
+
+
+def test_attempts_are_noted_outside_the_digest(tmp_path):
+    path = tmp_path / "bank"
+    spec = write_bank(path, 3, failed=(1,))
+    before = Bank(path).digest
+    with BankWriter(path, spec) as writer:
+        writer.note_attempts(writer.records[0], {1: 1})
+        writer.note_attempts(writer.records[0], {1: 1})
+        assert writer.records[0].attempts == {1: 2}
+    assert Bank(path).digest == before
+
+
+@given(clips=st.integers(1, 150), views=st.integers(1, 3))
+@settings(max_examples=10, deadline=None)
+def test_every_clip_has_its_views_in_one_shard(tmp_path_factory, clips, views):
+    spec = small_spec(views=views)
+    with BankWriter(tmp_path_factory.mktemp("rows") / "bank", spec) as writer:
+        writer.enrol([clip_line(number) for number in range(clips)])
+        rows = np.asarray(writer.listing["row"])
+        assert len(set(rows)) == clips
+        assert (np.diff(rows) >= views).all()
+        assert ((rows // writer.shard_rows) == ((rows + views - 1) // writer.shard_rows)).all()
