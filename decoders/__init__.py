@@ -1,0 +1,1 @@
+"""Bank to decoders: batches from the bank, the EVL model, training, evaluation."""
