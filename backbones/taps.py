@@ -1,0 +1,186 @@
+"""A CLIP image tower that hands out what its blocks saw, for the price of running it once.
+
+open_clip returns the outputs of blocks, but not their queries and keys; reading these through hooks means
+projecting twice, since torch's attention keeps them to itself. So a tapped block is run here: one projection
+gives q, k and v, scaled dot-product attention uses them, and q and k are handed out as views of that same
+memory. Blocks without taps, the patch embedding and the pooling are open_clip's own code. Measured against
+`encode_image` by `python -m benchmarks.taps`.
+
+The taps are EVL's (arXiv 2208.03550): `out` is the residual stream after the whole block, without a norm; `q`
+and `k` are the block's projections with bias, split into heads, before the scaling by 1/sqrt(D). CLS comes
+first in all three.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float, UInt8
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backbones.attention import attend
+from backbones.errors import BackboneError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taps:
+    """What a tower saw in one batch of frames."""
+
+    out: dict[int, Float[Tensor, "B L C"]]
+    """Per tapped block: tokens after the block."""
+    q: dict[int, Float[Tensor, "B L H D"]]
+    """Per tapped block: queries, a view shared with `k`; copy them if they are to outlive the batch."""
+    k: dict[int, Float[Tensor, "B L H D"]]
+    """Per tapped block: keys."""
+    pooled: Float[Tensor, "B E"]
+    """The joint embedding, not normalised: exactly open_clip's `encode_image`."""
+
+
+class FrozenTower(nn.Module):
+    """An open_clip VisionTransformer with taps after chosen blocks.
+
+    Whether gradients flow is up to the weights: those of `load_clip` have `requires_grad=False`, so nothing
+    is recorded.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, visual: nn.Module, blocks: Sequence[int], mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.visual = _checked(visual)
+        self.blocks = _sorted_blocks(blocks, self.depth)
+        for block in self.blocks:
+            _refuse_untypical(self._block(block), block)
+        self.register_buffer("mean", torch.tensor(tuple(mean), dtype=torch.float32), persistent=False)
+        self.register_buffer("std", torch.tensor(tuple(std), dtype=torch.float32), persistent=False)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches per column and per row (h, w)."""
+        height, width = self.visual.grid_size
+        return height, width
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a frame, in pixels."""
+        height, width = self.visual.image_size
+        return height, width
+
+    @property
+    def heads(self) -> int:
+        """Attention heads per block (H)."""
+        return self._block(0).attn.num_heads
+
+    @property
+    def width(self) -> int:
+        """Channels of a token (C)."""
+        return self.visual.conv1.out_channels
+
+    @property
+    def depth(self) -> int:
+        """How many blocks the tower has."""
+        return len(self.visual.transformer.resblocks)
+
+    @property
+    def embed(self) -> int:
+        """Width of the joint embedding (E)."""
+        return self.visual.output_dim
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that frames must have."""
+        return self.visual.conv1.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device that frames must be on."""
+        return self.visual.conv1.weight.device
+
+    def normalise(self, frames: UInt8[Tensor, "B h w 3"]) -> Float[Tensor, "B 3 h w"]:
+        """Decoded frames as the tower wants them: on its device, in [0, 1], less the mean, over the std, in
+        its dtype."""
+        pixels = frames.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
+        scale, shift = 1 / (255 * self.std.float()), self.mean.float() / self.std.float()
+        return (pixels * scale[:, None, None] - shift[:, None, None]).to(self.dtype).contiguous()
+
+    def forward(self, images: Float[Tensor, "B 3 h w"]) -> Taps:
+        """Run the tower once over normalised frames; BackboneError where their size is not the tower's."""
+        if tuple(images.shape[-2:]) != self.size:
+            raise BackboneError(
+                f"expected frames of {self.size}, found {tuple(images.shape[-2:])}; resize them"
+            )
+        out: dict[int, Tensor] = {}
+        q: dict[int, Tensor] = {}
+        k: dict[int, Tensor] = {}
+        tokens = self.visual._embeds(images)
+        for index in range(self.depth):
+            block = self._block(index)
+            if index in self.blocks:
+                tokens, q[index], k[index] = _run_tapped(block, tokens)
+                out[index] = tokens
+            else:
+                tokens = block(tokens)
+        return Taps(out=out, q=q, k=k, pooled=self._embed(tokens))
+
+    def _embed(self, tokens: Float[Tensor, "B L C"]) -> Float[Tensor, "B E"]:
+        pooled, _ = self.visual._pool(tokens)
+        return pooled if self.visual.proj is None else pooled @ self.visual.proj
+
+    def _block(self, index: int) -> ResidualAttentionBlock:
+        return cast(ResidualAttentionBlock, self.visual.transformer.resblocks[index])
+
+
+def _run_tapped(
+    block: ResidualAttentionBlock, tokens: Float[Tensor, "B L C"]
+) -> tuple[Float[Tensor, "B L C"], Float[Tensor, "B L H D"], Float[Tensor, "B L H D"]]:
+    """One block: its output, queries and keys."""
+    attention = block.attn
+    projected = F.linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = projected.unflatten(-1, (3, attention.num_heads, attention.head_dim)).unbind(2)
+    tokens = tokens + block.ls_1(attention.out_proj(attend(q, k, v).flatten(2)))
+    return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), q, k
+
+
+def _checked(visual: nn.Module) -> VisionTransformer:
+    if not isinstance(visual, VisionTransformer):
+        raise BackboneError(
+            f"expected open_clip's VisionTransformer, found {type(visual).__name__}, which has no per-block taps"
+        )
+    if visual.pool_type == "none":
+        raise BackboneError(
+            "expected a tower that pools each frame into one embedding, found one that returns all tokens; "
+            "choose a model with pool_type tok or avg"
+        )
+    return visual
+
+
+def _sorted_blocks(blocks: Sequence[int], depth: int) -> tuple[int, ...]:
+    wanted = tuple(sorted(blocks))
+    if len(set(wanted)) < len(wanted) or (wanted and not 0 <= wanted[0] <= wanted[-1] < depth):
+        raise BackboneError(
+            f"blocks: expected different numbers from 0 to {depth - 1}, found {tuple(blocks)}"
+        )
+    return wanted
+
+
+def _refuse_untypical(block: nn.Module, index: int) -> None:
+    attention = getattr(block, "attn", None)
+    typical = (
+        type(block) is ResidualAttentionBlock
+        and type(attention) is nn.MultiheadAttention
+        and attention.in_proj_weight is not None
+        and attention.bias_k is None
+        and attention.batch_first
+        and not hasattr(block, "ln_1_kv")
+    )
+    if not typical:
+        raise BackboneError(
+            f"block {index}: expected CLIP's plain attention block, found {type(block).__name__}; its q and k would not be "
+            "those that its attention uses, so this tower cannot be tapped"
+        )

@@ -1,0 +1,65 @@
+"""Zero-shot classification: class names become a matrix, frames are scored by their cosine with its rows.
+
+Each name is put into every template, each text encoded and normalised, the texts of a class averaged and
+normalised again. A video's score is the mean of its frames' scaled cosines; this equals the cosine with the
+mean of the unit frame embeddings, which is not normalised again (Open-VCLIP, arXiv 2302.00624).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from backbones.errors import BackboneError
+from backbones.weights import LoadedClip
+
+PHOTO_TEMPLATES = ("a photo of a {}.",)
+
+ACTION_TEMPLATES = tuple(
+    f"a {noun} of {action}."
+    for noun in ("photo", "video", "example", "demonstration")
+    for action in ("{}", "a person {}", *(f"a person {verb} {{}}" for verb in (
+        "using", "doing", "during", "performing", "practicing",
+    )))
+)  # fmt: skip
+"""Open-VCLIP's 28: four nouns times seven ways to name an action."""
+
+
+@torch.inference_mode()
+def class_matrix(
+    clip: LoadedClip, names: Sequence[str], templates: Sequence[str] = PHOTO_TEMPLATES, *, batch: int = 256
+) -> Float[Tensor, "K E"]:
+    """Unit class embeddings in fp32, one row a name, on the model's device; `batch` texts are encoded at a
+    time.
+
+    Raises BackboneError where there are no names or templates, or a template has no place for the name.
+    """
+    _check(names, templates)
+    device = next(clip.model.parameters()).device
+    tokens = clip.tokenizer([template.format(name) for name in names for template in templates])
+    texts = [
+        F.normalize(clip.model.encode_text(part.to(device)).float(), dim=-1) for part in tokens.split(batch)
+    ]
+    by_class = rearrange(torch.cat(texts), "(k m) e -> k m e", m=len(templates))
+    return F.normalize(by_class.mean(dim=1), dim=-1)
+
+
+def zero_shot_scores(
+    frames: Float[Tensor, "N T E"], classes: Float[Tensor, "K E"], *, logit_scale: float
+) -> Float[Tensor, "N K"]:
+    """Logits: the mean over frames of logit_scale times the cosine of frame and class."""
+    unit = F.normalize(frames.float(), dim=-1).mean(dim=1)
+    return logit_scale * unit @ classes.float().T
+
+
+def _check(names: Sequence[str], templates: Sequence[str]) -> None:
+    if not names:
+        raise BackboneError("expected class names, found none")
+    if not templates:
+        raise BackboneError("expected prompt templates such as 'a photo of a {}.', found none")
+    for template in templates:
+        if "{}" not in template:
+            raise BackboneError(f"template {template!r}: expected a place {{}} for the class name")

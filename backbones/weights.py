@@ -1,0 +1,185 @@
+"""A CLIP model by name and weights, loaded strictly: every tensor in its place, or an error.
+
+What goes wrong elsewhere and is settled here: an activation that does not fit the weights (OpenAI's were
+trained with QuickGELU; with GELU they still run, and answer worse), weights of another network that fit in
+part, and random weights by oversight. Random weights exist only as `random:SEED`.
+
+The digest is taken over the image tower in fp32, before it is cast: the same weights have the same
+digest in every file format and precision.
+"""
+
+import copy
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import open_clip
+import torch
+from open_clip.coca_model import CoCa
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from torch import Tensor, nn
+
+from backbones.architecture import Architecture, find_architecture, first_line
+from backbones.checkpoint import Checkpoint, read_checkpoint
+from backbones.errors import BackboneError
+from backbones.sources import WeightSource, find_weights
+from backbones.strict import fill
+from backbones.tokenizer import Tokenizer
+
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackboneConfig:
+    """Which CLIP encodes the frames."""
+
+    name: str
+    """An open_clip ViT (`ViT-B-16`), a folder or .json file in open_clip's format, or
+    `hf-hub:owner/repository`."""
+    weights: str = ""
+    """A pretrained tag (`openai`), a weight file, or `random:SEED`; empty where the folder or repository has
+    them."""
+    precision: Precision = "fp32"
+    """The dtype that the model is cast to and runs in."""
+    quick_gelu: bool | None = None
+    """The activation: None takes what the weights demand; a choice that does not fit them is refused."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise BackboneError("name: expected a model name such as ViT-B-16, found an empty string")
+        if self.precision not in DTYPES:
+            raise BackboneError(f"precision: expected {', '.join(DTYPES)}, found {self.precision!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedClip:
+    """A CLIP model ready to encode, and what identifies it."""
+
+    model: open_clip.CLIP | open_clip.CustomTextCLIP
+    """In eval mode, without gradients, on the CPU, cast to the precision; drop it after taking `.visual` to
+    free the text."""
+    tokenizer: Callable[[str | Sequence[str]], Tensor]
+    """Texts to int64 tokens (n, context length)."""
+    name: str
+    """open_clip's name, or the folder's or file's own name."""
+    digest: str
+    """sha256 of the image tower's fp32 tensors."""
+    mean: tuple[float, float, float]
+    """Per-channel mean of the frames that the tower was trained on, for values in [0, 1]."""
+    std: tuple[float, float, float]
+    """Per-channel standard deviation, likewise."""
+    size: tuple[int, int]
+    """Height and width of the frames, in pixels."""
+    quick_gelu: bool
+    """Whether the model runs QuickGELU."""
+    precision: Precision
+    """The dtype it was cast to."""
+    logit_scale: float
+    """The factor on cosines, exp of the trained parameter, read before the cast."""
+    interpolation: str
+    """How frames were resized in training: `bicubic` or `bilinear`."""
+    resize_mode: str
+    """`shortest` (resize the short side, then crop), `longest` or `squash`, as in training."""
+
+
+def load_clip(config: BackboneConfig) -> LoadedClip:
+    """Find, build, fill and freeze the CLIP model that `config` asks for.
+
+    Raises BackboneError, in one line, for everything a user can get wrong: unknown names and tags, failed
+    downloads, missing, damaged or unsafe files, weights of another network, an activation that does not fit.
+    """
+    architecture = find_architecture(config.name)
+    source = find_weights(architecture, config.weights)
+    checkpoint = read_checkpoint(source.path) if source.path else None
+    quick_gelu = _activation(config, architecture, source, checkpoint)
+    model = _build(architecture, quick_gelu, seed=source.seed or 0)
+    if checkpoint is not None:
+        fill(model, checkpoint.tensors, name=architecture.name, path=str(source.path))
+    return _finish(model, config, architecture, source)
+
+
+def image_digest(visual: nn.Module) -> str:
+    """sha256 over an image tower's tensors, sorted by name: each name, shape and its values as little-endian
+    fp32."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(visual.state_dict().items()):
+        values = tensor.detach().to(device="cpu", dtype=torch.float32).contiguous()
+        digest.update(f"{name} {tuple(values.shape)}\n".encode())
+        digest.update(values.numpy().astype("<f4", copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def _activation(
+    config: BackboneConfig, architecture: Architecture, source: WeightSource, checkpoint: Checkpoint | None
+) -> bool:
+    said = {
+        "the weights": checkpoint.quick_gelu
+        if checkpoint and checkpoint.quick_gelu is not None
+        else source.quick_gelu,
+        f"the model {architecture.name}": architecture.quick_gelu,
+        "the option quick_gelu": config.quick_gelu,
+    }
+    voices = {who: choice for who, choice in said.items() if choice is not None}
+    if len(set(voices.values())) > 1:
+        claims = "; ".join(f"{who}: {'QuickGELU' if choice else 'GELU'}" for who, choice in voices.items())
+        raise BackboneError(f"the activation does not fit ({claims}); choose as the weights demand")
+    if voices:
+        return next(iter(voices.values()))
+    return architecture.built_in and checkpoint is not None and checkpoint.openvclip
+
+
+def _build(architecture: Architecture, quick_gelu: bool, *, seed: int) -> Any:
+    model_cfg = copy.deepcopy(architecture.model_cfg)
+    model_cfg["quick_gelu"] = quick_gelu
+    hugging_face_text = "hf_model_name" in model_cfg["text_cfg"]
+    if hugging_face_text:
+        model_cfg["text_cfg"]["hf_model_pretrained"] = False
+    custom_text = model_cfg.pop("custom_text", False) or hugging_face_text
+    kind = (
+        (CoCa if "multimodal_cfg" in model_cfg else open_clip.CustomTextCLIP)
+        if custom_text
+        else open_clip.CLIP
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return kind(**model_cfg)
+    except (TypeError, RuntimeError, AssertionError, OSError, ImportError) as error:
+        raise BackboneError(
+            f"{architecture.name}: open_clip cannot build this model: {first_line(error)}"
+        ) from error
+
+
+def _finish(
+    model: Any, config: BackboneConfig, architecture: Architecture, source: WeightSource
+) -> LoadedClip:
+    preprocess: Mapping[str, Any] = {**architecture.preprocess_cfg, **source.preprocess_cfg}
+    model.eval().requires_grad_(False)
+    digest, logit_scale = image_digest(model.visual), float(model.logit_scale.exp())
+    height, width = model.visual.image_size
+    return LoadedClip(
+        model=model.to(DTYPES[config.precision]),
+        tokenizer=Tokenizer(architecture.model_cfg["text_cfg"], folder=architecture.folder),
+        name=architecture.name,
+        digest=digest,
+        mean=_triple(preprocess.get("mean") or OPENAI_DATASET_MEAN),
+        std=_triple(preprocess.get("std") or OPENAI_DATASET_STD),
+        size=(height, width),
+        quick_gelu=model_uses_quick_gelu(model.visual),
+        precision=config.precision,
+        logit_scale=logit_scale,
+        interpolation=preprocess.get("interpolation") or "bicubic",
+        resize_mode=preprocess.get("resize_mode") or "shortest",
+    )
+
+
+def model_uses_quick_gelu(visual: nn.Module) -> bool:
+    """Whether an open_clip image tower runs QuickGELU, read off the tower itself."""
+    return any(type(module).__name__ == "QuickGELU" for module in visual.modules())
+
+
+def _triple(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
