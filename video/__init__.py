@@ -1,0 +1,25 @@
+from video.clip import Clip
+from video.decode import Video, decoder_versions, open_video
+from video.errors import DecodeError, InputError, VideoError
+from video.inputs import list_clips
+from video.ranges import read_bytes
+from video.sampling import Sampling, frame_indices
+from video.views import DecodedClip, ViewPlan, decode_bytes, decode_views
+
+__all__ = [
+    "Clip",
+    "DecodeError",
+    "DecodedClip",
+    "InputError",
+    "Sampling",
+    "Video",
+    "VideoError",
+    "ViewPlan",
+    "decode_bytes",
+    "decode_views",
+    "decoder_versions",
+    "frame_indices",
+    "list_clips",
+    "open_video",
+    "read_bytes",
+]

@@ -1,0 +1,28 @@
+"""What can go wrong between a user's folder and a tensor of frames.
+
+Two kinds, because they are handled differently: an InputError is a mistake in what the user asked for and
+ends the run at once, before anything is decoded; a DecodeError belongs to one clip, is recorded with its
+reason, and the run goes on.
+"""
+
+
+class VideoError(Exception):
+    """Base of everything this room raises on purpose."""
+
+
+class InputError(VideoError, ValueError):
+    """A folder, list or tar pattern that cannot be listed: says what was expected, what was found, what to
+    do."""
+
+
+class DecodeError(VideoError):
+    """One clip that could not be read or decoded. `reason`, also its text, is one line that names the cause;
+    `name` is the clip's, where it is known."""
+
+    def __init__(self, reason: str, name: str = ""):
+        super().__init__(reason, name)  # all arguments, so that the error survives pickling between processes
+        self.reason = reason
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.reason

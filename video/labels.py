@@ -1,0 +1,113 @@
+"""From what a source writes as labels to class indices from 0.
+
+A source's labels are all indices or all names; names, sorted, are numbered (or an explicit list of classes
+numbers them). A mixture is refused, because it is most often a damaged line that would otherwise become a
+class of its own.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from video.clip import Clip
+from video.errors import InputError
+
+INDEX = re.compile(r"[+-]?\d+$")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """What one line, row or tar sample says about a clip, its label still a text."""
+
+    line: int
+    """Line number in the list, or place in the tar listing."""
+    path: str
+    """As the source writes it."""
+    label: str = ""
+    """An index, a class name, or empty."""
+    class_name: str = ""
+    """Name that goes with an index."""
+    captions: tuple[str, ...] = ()
+    """Texts that describe the clip."""
+    split: str = ""
+    """Part of the data set."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Everything else."""
+    key: str = ""
+    """Name of the clip; empty: its path."""
+    offset: int = 0
+    """First byte inside the file."""
+    size: int = -1
+    """Bytes; -1 for the whole file."""
+
+    def with_captions(self, captions: tuple[str, ...], *, line: int | None = None) -> "Entry":
+        """The same entry with other captions, and line where given."""
+        return replace(self, captions=captions, line=self.line if line is None else line)
+
+
+def clips_of(entries: Iterable[Entry], classes: Sequence[str], source: str) -> list[Clip]:
+    """Clips of a source whose labels are indices, names or none.
+
+    Args:
+        entries: in the source's order.
+        classes: names in the order of their indices; empty: the names found, sorted.
+        source: for errors.
+
+    Raises:
+        InputError: indices and names mixed, some labels missing, an index below -1, a name that is not in
+        `classes`.
+    """
+    entries = list(entries)
+    kinds = {_kind(entry.label) for entry in entries}
+    if len(kinds) > 1:
+        raise InputError(_mixture(entries, source))
+    names = kinds == {"a class name"}
+    found = {entry.label for entry in entries} if names else set()
+    order = list(classes) or sorted(found)
+    numbers = {name: index for index, name in enumerate(order)}
+    if unknown := sorted(found - numbers.keys()):
+        line = next(entry.line for entry in entries if entry.label == unknown[0])
+        raise InputError(
+            f"{source}, line {line}: expected one of {len(order)} classes; found {unknown[0]!r}; "
+            "correct the label or the list of classes"
+        )
+    return [_clip(entry, numbers if names else {}, source) for entry in entries]
+
+
+def _clip(entry: Entry, numbers: dict[str, int], source: str) -> Clip:
+    label = numbers[entry.label] if numbers else int(entry.label or -1)
+    if label < -1:
+        raise InputError(
+            f"{source}, line {entry.line}: expected a label of 0 or more (-1 for none); found {label}; correct it"
+        )
+    return Clip(
+        key=entry.key or posixpath.normpath(entry.path.replace("\\", "/"))
+        if "://" not in entry.path
+        else entry.path,
+        path=entry.path,
+        offset=entry.offset,
+        size=entry.size,
+        label=label,
+        class_name=entry.label if numbers else entry.class_name,
+        captions=entry.captions,
+        split=entry.split,
+        attributes=entry.attributes,
+    )
+
+
+def _kind(label: str) -> str:
+    if not label:
+        return "no label"
+    return "an index" if INDEX.match(label) else "a class name"
+
+
+def _mixture(entries: list[Entry], source: str) -> str:
+    """Name the first line that is unlike the first one."""
+    usual = _kind(entries[0].label)
+    odd = next(entry for entry in entries if _kind(entry.label) != usual)
+    found = f"{_kind(odd.label)} ({odd.label!r})" if odd.label else "no label"
+    return (
+        f"{source}, line {odd.line}: expected {usual} as in line {entries[0].line}; found {found}; "
+        "use indices everywhere or class names everywhere (-1 for a video without a class)"
+    )

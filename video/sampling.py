@@ -1,0 +1,134 @@
+"""Which frames of a video make a clip: pure functions from a length to indices.
+
+Dense sampling takes T frames a fixed stride apart, TSN sampling (Wang et al., 2016, arXiv 1608.00859) one
+frame from each of T equal segments. Dense clips keep the speed of the motion and see a part of the video,
+segments see all of it. With a generator the choice is random (training); without one it is fixed
+(evaluation).
+
+The two EVL kinds reproduce that method's published indices (Lin et al., 2022, arXiv 2208.03550), which pad a
+video that is too short in two different ways: in training the last *sampled* frame is repeated, in evaluation
+the last frame of the video.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int64
+
+Padding = Literal["last-frame", "last-sampled"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How T frames are chosen."""
+
+    kind: Literal["dense", "tsn", "evl-train", "evl-eval"] = "dense"
+    """"dense": T x stride; "tsn": one frame per segment; "evl-train", "evl-eval": EVL's own dense indices and
+    padding."""
+    frames: int = 8
+    """T, frames in a clip."""
+    stride: int = 16
+    """Distance between sampled frames, in frames of the video; TSN has none."""
+    padding: Padding | None = None
+    """What fills a dense clip when the video is too short: its last frame (None means this one) or the last
+    sampled one."""
+
+    def __post_init__(self):
+        if self.kind not in ("dense", "tsn", "evl-train", "evl-eval"):
+            raise ValueError(
+                f"sampling.kind: expected dense, tsn, evl-train or evl-eval; found {self.kind!r}; choose one"
+            )
+        if self.frames < 1 or self.stride < 1:
+            raise ValueError(
+                f"sampling: expected frames and stride of at least 1; found frames {self.frames}, stride {self.stride}; "
+                "raise them (for one frame per segment use kind='tsn')"
+            )
+        if self.padding not in (None, "last-frame", "last-sampled"):
+            raise ValueError(
+                f"sampling.padding: expected last-frame or last-sampled; found {self.padding!r}; choose one"
+            )
+        if self.padding is not None and self.kind != "dense":
+            raise ValueError(
+                f"sampling.padding: kind {self.kind!r} fixes its own; found {self.padding!r}; leave it out or use dense"
+            )
+
+    @property
+    def span(self) -> int:
+        """Frames of the video from the first to the last sampled one."""
+        return (self.frames - 1) * self.stride + 1
+
+
+def frame_indices(
+    sampling: Sampling,
+    num_frames: int,
+    *,
+    view: int = 0,
+    views: int = 1,
+    rng: np.random.Generator | None = None,
+) -> Int64[np.ndarray, "T"]:
+    """Indices of the T frames of one view.
+
+    Args:
+        sampling: the rule.
+        num_frames: length of the video.
+        view, views: which of how many temporal views; only without `rng`.
+        rng: makes the choice random (training).
+
+    Raises:
+        ValueError: no frames, or an EVL kind used on the other side.
+    """
+    if num_frames < 1:
+        raise ValueError(f"expected a video of at least 1 frame; found {num_frames}; leave it out")
+    if sampling.kind == "evl-train" and rng is None:
+        raise ValueError(
+            "sampling 'evl-train' is random: expected a generator; found none; use 'evl-eval' to evaluate"
+        )
+    if sampling.kind == "evl-eval" and rng is not None:
+        raise ValueError(
+            "sampling 'evl-eval' is fixed: expected no generator; found one; use 'evl-train' to train"
+        )
+    if sampling.kind == "tsn":
+        return tsn_indices(num_frames, sampling.frames, view=view, views=views, rng=rng)
+    start = dense_start(num_frames, sampling.span, view=view, views=views, rng=rng)
+    padding = "last-sampled" if sampling.kind == "evl-train" else sampling.padding or "last-frame"
+    return dense_indices(num_frames, sampling, start=start, padding=padding)
+
+
+def dense_start(
+    num_frames: int, span: int, *, view: int = 0, views: int = 1, rng: np.random.Generator | None = None
+) -> int:
+    """First frame of a dense clip: random, or view i of V at round(slack / (V - 1) * i), the middle for one
+    view."""
+    slack = max(0, num_frames - span)
+    if rng is not None:
+        return int(rng.integers(slack + 1))
+    if views == 1:
+        return slack // 2
+    return round(slack / (views - 1) * view)
+
+
+def dense_indices(
+    num_frames: int, sampling: Sampling, *, start: int = 0, padding: Padding = "last-frame"
+) -> Int64[np.ndarray, "T"]:
+    """T indices from `start`, `stride` apart; those past the end are the last frame or the last one
+    sampled."""
+    last = num_frames - 1
+    if padding == "last-sampled":
+        last = start + (last - start) // sampling.stride * sampling.stride
+    return np.minimum(start + np.arange(sampling.frames, dtype=np.int64) * sampling.stride, last)
+
+
+def tsn_indices(
+    num_frames: int, frames: int, *, view: int = 0, views: int = 1, rng: np.random.Generator | None = None
+) -> Int64[np.ndarray, "T"]:
+    """One index from each of T equal segments of [0, num_frames - 1], whose ends both belong to them.
+
+    Random: uniform in the segment. Fixed: view i of V at the fraction (2 i + 1) / (2 V) of every segment,
+    which is the centre for a single view.
+    """
+    edges = np.array([round((num_frames - 1) / frames * i) for i in range(frames + 1)], dtype=np.int64)
+    start, end = edges[:-1], edges[1:]
+    if rng is not None:
+        return rng.integers(start, end, endpoint=True, dtype=np.int64)
+    return start + (end - start) * (2 * view + 1) // (2 * views)

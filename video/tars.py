@@ -1,0 +1,201 @@
+"""Listing webdataset tars: shards of members like a.mp4 + a.cls, a.txt or a.json, grouped by their common
+stem.
+
+Only headers and small side files are read; videos stay in the tar and are later read by offset and size, so a
+worker fetches one member, not a shard, and clips of a shard can be shared out freely. Over HTTP the listing
+too jumps from header to header if the server serves ranges. Braces, sample grouping and unusual URL schemes
+are webdataset's own.
+
+A sample may hold several videos (a.left.mp4, a.right.mp4): each is a clip. Side files go to the video with
+the same inner name (a.left.cls), else to all of the sample (a.cls).
+"""
+
+import io
+import json
+import os
+import posixpath
+import tarfile
+from collections.abc import Iterable, Iterator
+from http.client import HTTPException
+from typing import IO, Any
+
+from webdataset.gopen import gopen
+from webdataset.shardlists import expand_urls
+from webdataset.tariterators import group_by_keys
+
+from video.clip import Clip, require_unique
+from video.errors import InputError
+from video.extensions import MEDIA_EXTENSIONS
+from video.labels import Entry, clips_of
+from video.ranges import http_range, is_http, is_url, local_path
+
+SIDE_BYTES = 16 << 20  # a side file larger than this is no label
+READ_AHEAD = 1 << 18
+LABELS = ("label", "class", "cls", "class_name", "category")
+CAPTIONS = ("caption", "captions", "text", "texts", "sentence", "sentences")
+
+
+def expand_tars(pattern: str) -> list[str]:
+    """Paths or URLs that a pattern with braces (and `::` between several) stands for."""
+    return [local_path(url) for url in expand_urls(pattern)]
+
+
+def list_tars(shards: list[str]) -> list[Clip]:
+    """Clips of all shards, in the order of the shards and their members.
+
+    Raises:
+        InputError: a shard that is missing, no tar, compressed or cut short; a side file that cannot be read.
+    """
+    names = _short_names(shards)
+    entries = [entry for shard in shards for entry in _entries(shard, names[shard])]
+    source = shards[0] if len(shards) == 1 else f"{len(shards)} tars ({shards[0]} ...)"
+    if not entries:
+        raise InputError(
+            f"expected videos in {source}; found none; members must end in .mp4, .webm, .avi, .jpg or alike"
+        )
+    clips = clips_of(entries, (), source)
+    require_unique(clips, source)
+    return clips
+
+
+def _entries(shard: str, name: str) -> Iterator[Entry]:
+    try:
+        for number, sample in enumerate(group_by_keys(_members(shard)), 1):
+            yield from _sample(sample, shard, name, number)
+    except tarfile.ReadError as error:
+        raise InputError(
+            f"expected {shard} to be a whole, uncompressed tar; found: {error}; copy it again, or unpack .gz shards"
+        ) from error
+    except (OSError, HTTPException) as error:
+        raise InputError(
+            f"expected a tar at {shard}; found: {error}; check the pattern's braces and path"
+        ) from error
+
+
+def _members(shard: str) -> Iterator[dict[str, Any]]:
+    """What webdataset's grouping wants: name and "data", which here is (offset, size) for media and bytes for
+    side files."""
+    stream = _open(shard)
+    with stream, tarfile.open(fileobj=stream, mode="r:" if stream.seekable() else "r|") as tar:
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # a million headers would stay in memory
+            if (
+                not member.isreg()
+                or member.issparse()
+                or posixpath.basename(member.name).startswith((".", "__"))
+            ):
+                continue
+            extension = member.name.rpartition(".")[2].lower()
+            if extension in MEDIA_EXTENSIONS:
+                data: object = (member.name, member.offset_data, member.size)
+            elif extension in ("cls", "txt", "json") and member.size <= SIDE_BYTES:
+                extracted = tar.extractfile(member)
+                data = extracted.read() if extracted else b""
+            else:
+                continue
+            yield {"fname": member.name, "data": data, "__url__": shard}
+
+
+def _sample(sample: dict[str, Any], shard: str, name: str, number: int) -> Iterator[Entry]:
+    """One entry for each video of a sample."""
+    media = {suffix: value for suffix, value in sample.items() if isinstance(value, tuple)}
+    for suffix, (member, offset, size) in media.items():
+        inner = suffix.rpartition(".")[0]
+        said: dict[str, Any] = {}
+        for kind, read in (("json", _json), ("txt", _txt), ("cls", _cls)):
+            data = sample.get(f"{inner}.{kind}", sample.get(kind)) if inner else sample.get(kind)
+            if data is not None:
+                said |= read(data, f"{name}/{sample['__key__']}.{kind}")
+        yield Entry(line=number, path=shard, key=f"{name}/{member}", offset=offset, size=size, **said)
+
+
+def _cls(data: bytes, name: str) -> dict[str, Any]:
+    return {"label": _text(data, name).strip()}
+
+
+def _txt(data: bytes, name: str) -> dict[str, Any]:
+    lines = [line.strip() for line in _text(data, name).splitlines()]
+    return {"captions": tuple(line for line in lines if line)}
+
+
+def _json(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        values = json.loads(data)
+    except ValueError as error:
+        raise InputError(f"{name}: expected JSON; found {error}; correct or remove the member") from error
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{name}: expected a JSON object; found {type(values).__name__}; write it as {{...}}"
+        )
+    label = next((key for key in LABELS if isinstance(values.get(key), int | str)), None)
+    said: dict[str, Any] = {"label": "" if label is None else str(values.pop(label))}
+    if said["label"].lstrip("+-").isdecimal() and isinstance(values.get("class_name"), str):
+        said["class_name"] = values.pop("class_name")
+    captions = [values.pop(key) for key in CAPTIONS if isinstance(values.get(key), str | list)]
+    said["captions"] = tuple(
+        str(text) for value in captions for text in ([value] if isinstance(value, str) else value)
+    )
+    if isinstance(values.get("split"), str):
+        said["split"] = values.pop("split")
+    said["attributes"] = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()
+    }
+    return said
+
+
+def _text(data: bytes, name: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name}: expected text in UTF-8; found {data[:20]!r}; correct or remove the member"
+        ) from error
+
+
+def _short_names(shards: Iterable[str]) -> dict[str, str]:
+    """Shards named from the folder that they have in common."""
+    shards = [shard for shard in shards]
+    folders = [posixpath.dirname(shard) for shard in shards]
+    common = os.path.commonprefix([folder.split("/") for folder in folders])
+    return {shard: "/".join(shard.split("/")[len(common) if folders[0] else 0 :]) for shard in shards}
+
+
+def _open(shard: str) -> IO[bytes]:
+    if is_http(shard):
+        first, length = http_range(shard, 0, READ_AHEAD)
+        if length >= 0 or not first:
+            return io.BufferedReader(_HttpFile(shard, length), READ_AHEAD)
+        raise InputError(
+            f"expected a server that tells the length of {shard}; found none; copy the tar to a disk"
+        )
+    return gopen(shard) if is_url(shard) else open(shard, "rb")
+
+
+class _HttpFile(io.RawIOBase):
+    """A URL as a file that can seek; each read is one ranged request."""
+
+    def __init__(self, url: str, length: int):
+        self._url = url
+        self._length = length
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        size = min(len(buffer), max(0, self._length - self._position))
+        data = http_range(self._url, self._position, size)[0] if size else b""
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
