@@ -1,1 +1,81 @@
-def main() -> None: ...
+"""The one command `framebank`: a table of sub-commands, each imported only when it is called."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+COMMANDS = {
+    "demo": (
+        "demo.command",
+        "draw videos, encode them, train decoders, report: everything, offline, in minutes",
+    ),
+    "extract": ("pipeline.extract", "videos to bank: encode with a frozen CLIP, keep what it saw"),
+    "train": ("decoders.train", "bank to decoder: train an EVL decoder on cached features"),
+    "evaluate": ("decoders.evaluate", "test a trained decoder on a bank: top-1, top-5, per class"),
+}
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+"""Exit codes beside 0: the work failed, the request was wrong, Ctrl-C."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(dispatch(sys.argv[1:]))
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Run the sub-command that the first argument names; the process's exit code."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        say(usage())
+        return 0 if arguments else MISUSED
+    name, *rest = arguments
+    if name not in COMMANDS:
+        say(f"framebank: there is no command {name!r}\n\n{usage()}")
+        return MISUSED
+    return run(importlib.import_module(COMMANDS[name][0]).main, rest)
+
+
+def run(command: Callable[..., int], arguments: Sequence[str] | None = None) -> int:
+    """Run a command; what a user got wrong and what failed end in one clear message, not a traceback.
+
+    Set FRAMEBANK_TRACEBACK=1 to see where an error came from.
+    """
+    try:
+        return command(arguments)
+    except KeyboardInterrupt:
+        say("framebank: interrupted; what was finished is kept, run the same command to go on")
+        return INTERRUPTED
+    except Exception as error:
+        code = exit_code(error)
+        if code is None or os.environ.get("FRAMEBANK_TRACEBACK"):
+            raise
+        say(f"framebank: {error}")
+        return code
+
+
+def exit_code(error: Exception) -> int | None:
+    """2 for a mistake in the request, 1 for failed work, None for an error that is a bug of ours."""
+    rooms = ("backbones", "decoders", "demo", "finetune", "pipeline", "storage", "training", "video")
+    if isinstance(error, ValueError):
+        return MISUSED
+    ours = type(error).__module__.split(".")[0] in rooms
+    return FAILED if ours or isinstance(error, OSError) else None
+
+
+def usage() -> str:
+    """The table of commands."""
+    lines = [f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items()]
+    return (
+        "usage: framebank COMMAND ...\n\n"
+        + "\n".join(lines)
+        + "\n\n`framebank COMMAND --help` lists a command's options."
+    )
+
+
+def say(text: str) -> None:
+    """Tell the user, on the error stream."""
+    sys.stderr.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

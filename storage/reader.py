@@ -79,6 +79,10 @@ class Bank:
         """The clip table: a line per committed row slot, written or not, rows ascending."""
         return read_tables([table_path(self.path, shard) for shard in self.records], CLIP_TABLE)
 
+    def table_of(self, shard: int) -> pa.Table:
+        """One shard's part of the clip table."""
+        return read_tables([table_path(self.path, shard)], CLIP_TABLE)
+
     @cached_property
     def listing(self) -> pa.Table:
         """Every enrolled clip, extracted yet or not."""

@@ -1,0 +1,55 @@
+"""What an extraction is asked to do, and the recipes that ask for it.
+
+The recipes carry the names of EVL's published training scripts (arXiv 2208.03550): each keeps the features
+that the decoder recipe of the same name trains on.
+"""
+
+from dataclasses import dataclass, field
+
+from backbones.weights import BackboneConfig
+from pipeline.decode_worker import DecodeLimits
+from storage import ATTENTION_MODES, Attention
+from video import ViewPlan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractConfig:
+    """One extraction: which videos, seen by which tower, how often, kept where."""
+
+    source: str
+    """Folder of class folders, list file (txt or csv), or webdataset tar pattern."""
+    bank: str
+    """Folder of the bank; made if it does not exist, completed if it does."""
+    root: str = ""
+    """Folder that the paths of a list file are relative to; by default the list's own."""
+    split: str = ""
+    """Name of the split for clips whose listing names none, e.g. train or val."""
+    limit: int = 0
+    """Take only the first so many clips of the listing; 0 takes all."""
+    backbone: BackboneConfig
+    """The frozen tower."""
+    last_blocks: int = 4
+    """Keep the taps of the last so many blocks."""
+    attention: Attention = "maps"
+    """Beside the tokens keep: maps (head-averaged, of neighbouring frames), qk (per head) or none."""
+    views: ViewPlan
+    """Which frames and crops of each clip."""
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    """What one video may cost."""
+    attempts: int = 3
+    """Failed videos are tried again by later runs, so often in all; then they are quarantined."""
+    encoders: int = 0
+    """Encoder workers; 0 means one per GPU, or one per CPU core where there is no GPU."""
+    gpus_per_encoder: float = 1.0
+    """Share of a GPU that an encoder takes, where there are GPUs."""
+    batch_rows: int = 8
+    """Rows (of T frames each) that go through the tower at once."""
+
+    def __post_init__(self) -> None:
+        if self.attention not in ATTENTION_MODES:
+            raise ValueError(f"attention is one of {', '.join(ATTENTION_MODES)}, not {self.attention!r}")
+        for name in ("last_blocks", "attempts", "batch_rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1, not {getattr(self, name)}")
+        if self.limit < 0 or self.encoders < 0:
+            raise ValueError(f"limit and encoders are at least 0, not {self.limit} and {self.encoders}")

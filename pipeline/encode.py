@@ -1,0 +1,269 @@
+"""Frames to taps to a committed shard, on one device, without Ray.
+
+An encoder is built where it runs: it loads the tower, refuses weights other than the bank's, and then turns
+shard tasks with decoded frames into committed shards. Tokens go from the device to the shard's files and
+nowhere else. Rows are batched only within their shard and in row order, so a shard's bytes do not depend on
+what ran beside it.
+"""
+
+import pickle
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from backbones.maps import cross_frame_maps
+from backbones.taps import FrozenTower
+from backbones.weights import BackboneConfig, load_clip
+from pipeline.decode_worker import DecodeOutcome
+from pipeline.task import ShardTask
+from storage import (
+    FAILED,
+    POOLED,
+    WRITTEN,
+    BackboneSpec,
+    Bank,
+    BankError,
+    BankSpec,
+    ShardWriter,
+    SpecMismatch,
+    array_name,
+)
+from video import DecodedClip
+
+Line = dict[str, Any]
+Values = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderConfig:
+    """What a worker needs to build its encoder."""
+
+    bank: str
+    """Folder of the bank."""
+    run: str
+    """Id of the run that holds the bank's lease."""
+    backbone: BackboneConfig
+    """The tower."""
+    device: str = "cpu"
+    """torch device of the tower."""
+    threads: int = 0
+    """CPU threads of torch; 0 leaves torch's own choice."""
+    batch_rows: int = 8
+    """Rows that go through the tower at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardReport:
+    """What encoding one shard came to."""
+
+    shard: int
+    """Its number."""
+    outcomes: dict[str, int]
+    """Rows by outcome."""
+    clips: int
+    """Clips that were tried in this run."""
+    bytes: int
+    """Size of the shard's files."""
+    encode_seconds: float
+    """Time in the tower and the maps."""
+    write_seconds: float
+    """Time in writing and committing."""
+
+
+class ShardEncoder:
+    """Encodes and writes whole shards.
+
+    Raises:
+        SpecMismatch: the weights are not those that the bank was made with.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.config = config
+        self.bank = Bank(config.bank)
+        self.spec = self.bank.spec
+        self.tower = build_tower(config.backbone, self.spec, config.device)
+        self.encode_seconds = 0.0
+
+    def __call__(self, task: ShardTask, outcomes: Sequence[DecodeOutcome]) -> ShardReport:
+        """Encode a task's decoded clips, write and commit the shard.
+
+        Args:
+            task: the shard; `outcomes` has one entry per line of it.
+        """
+        started, self.encode_seconds = time.perf_counter(), 0.0
+        with ShardWriter(Path(self.config.bank), task.shard, run=self.config.run) as writer:
+            lines = [write_row(writer, line, values) for line, values in self._rows(task, outcomes)]
+            tried = {line["row"] for line in task.lines}
+            record = writer.commit(lines, {"attempts": failed_attempts(task, lines, tried)})
+        return ShardReport(
+            shard=task.shard,
+            outcomes=record.outcomes,
+            clips=len(task.lines),
+            bytes=sum(file.bytes for file in record.files.values()),
+            encode_seconds=self.encode_seconds,
+            write_seconds=time.perf_counter() - started - self.encode_seconds,
+        )
+
+    def _rows(
+        self, task: ShardTask, outcomes: Sequence[DecodeOutcome]
+    ) -> Iterator[tuple[Line, Values | None]]:
+        """Every row slot of the shard in ascending order, with its values where it has any."""
+        fresh = fresh_lines(task, outcomes, self.spec.views)
+        kept = {line["row"]: line for line in task.kept}
+        encoded = self._encode([frames for _, frames in fresh if frames is not None])
+        by_row = {line["row"]: (line, frames) for line, frames in fresh}
+        for row in sorted(by_row.keys() | kept.keys()):
+            if row in kept:
+                line = kept[row]
+                yield line, self._stored(row) if line["outcome"] == WRITTEN else None
+            else:
+                line, frames = by_row[row]
+                yield line, None if frames is None else next(encoded)
+
+    def _stored(self, row: int) -> Values:
+        return {name: self.bank.read(name, [row])[0] for name in self.bank.layouts}
+
+    def _encode(self, rows: Sequence[np.ndarray]) -> Iterator[Values]:
+        """The values of rows of frames (T, h, w, 3), batch by batch."""
+        for start in range(0, len(rows), self.config.batch_rows):
+            began = time.perf_counter()
+            batch = encode_rows(self.tower, np.stack(rows[start : start + self.config.batch_rows]), self.spec)
+            self.encode_seconds += time.perf_counter() - began
+            count = len(next(iter(batch.values())))
+            for i in range(count):
+                yield {name: values[i] for name, values in batch.items()}
+
+
+class EncodeWorker:
+    """The encode stage: one encoder, built in its worker's own process."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        self.encode = ShardEncoder(config)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Encode, write and commit one shard: `work` as the decode stage leaves it to `report`, a pickled
+        ShardReport.
+        """
+        task, outcomes = pickle.loads(row["work"])
+        return {"report": pickle.dumps(self.encode(task, outcomes))}
+
+
+def build_tower(config: BackboneConfig, spec: BankSpec, device: str) -> FrozenTower:
+    """The bank's tower on a device.
+
+    Raises:
+        SpecMismatch: the weights at hand are not the bank's.
+    """
+    clip = load_clip(config)
+    if clip.digest != spec.backbone.weights:
+        raise SpecMismatch(
+            f"this worker's weights of {clip.name} have digest {clip.digest[:12]}, the bank was made with "
+            f"{spec.backbone.weights[:12]}; give every machine the same weights file"
+        )
+    return FrozenTower(clip.model.visual, blocks=spec.blocks, mean=clip.mean, std=clip.std).to(device)
+
+
+def backbone_spec(
+    config: BackboneConfig, name: str, digest: str, tower: FrozenTower, *, quick_gelu: bool
+) -> BackboneSpec:
+    """The tower's part of a bank's spec."""
+    return BackboneSpec(
+        name=name,
+        weights=digest,
+        precision=config.precision,
+        quick_gelu=quick_gelu,
+        width=tower.width,
+        heads=tower.heads,
+        depth=tower.depth,
+        grid=tower.grid,
+        embed=tower.embed,
+    )
+
+
+@torch.inference_mode()
+def encode_rows(tower: FrozenTower, frames: np.ndarray, spec: BankSpec) -> Values:
+    """Everything the bank keeps of some rows.
+
+    Args:
+        tower: taps of the spec's blocks.
+        frames: uint8 (N, T, h, w, 3).
+        spec: what to keep.
+
+    Returns:
+        Array name to fp32 values (N, *row shape).
+    """
+    count, length = frames.shape[:2]
+    images = tower.normalise(torch.from_numpy(frames.reshape(count * length, *frames.shape[2:])))
+    taps = tower(images)
+
+    def rows(values: torch.Tensor) -> torch.Tensor:
+        return values.unflatten(0, (count, length))
+
+    kept = {POOLED: rows(taps.pooled)}
+    for block in spec.blocks:
+        kept[array_name(block, "out")] = rows(taps.out[block])
+        if spec.attention == "qk" and length > 1:
+            kept[array_name(block, "q")], kept[array_name(block, "k")] = (
+                rows(taps.q[block]),
+                rows(taps.k[block]),
+            )
+        if spec.attention == "maps" and length > 1:
+            before, after = cross_frame_maps(rows(taps.q[block]), rows(taps.k[block]))
+            kept[array_name(block, "map_prev")], kept[array_name(block, "map_next")] = before, after
+    return {name: values.float().cpu().numpy() for name, values in kept.items()}
+
+
+def fresh_lines(
+    task: ShardTask, outcomes: Sequence[DecodeOutcome], views: int
+) -> list[tuple[Line, np.ndarray | None]]:
+    """Clip table lines of the tried clips, one per view, with that view's frames where they were decoded."""
+    fresh: list[tuple[Line, np.ndarray | None]] = []
+    for line, outcome in zip(task.lines, outcomes, strict=True):
+        labelling = {
+            name: line[name] for name in ("key", "label", "class_name", "split", "captions", "attributes")
+        }
+        common = labelling | {"outcome": outcome.outcome, "reason": outcome.reason}
+        for view in range(views):
+            facts = {} if outcome.clip is None else decoded_facts(outcome.clip, view)
+            frames = None if outcome.clip is None else outcome.clip.frames[view]
+            fresh.append((common | facts | {"row": line["row"] + view, "view": view}, frames))
+    return fresh
+
+
+def decoded_facts(clip: DecodedClip, view: int) -> Line:
+    """What the clip table keeps of one decoded view."""
+    return {
+        "content": clip.content,
+        "decoder": clip.decoder,
+        "indices": clip.indices[view].tolist(),
+        "num_frames": clip.num_frames,
+        "fps": clip.fps,
+        "width": clip.width,
+        "height": clip.height,
+        "rotation": clip.rotation,
+    }
+
+
+def write_row(writer: ShardWriter, line: Line, values: Values | None) -> Line:
+    """Write a row's values; its line, turned to failed where the values cannot be stored."""
+    if values is None:
+        return line
+    try:
+        writer.append(line["row"], values)
+    except BankError as error:
+        return line | {"outcome": FAILED, "reason": f"encoding: {error}"}
+    return line
+
+
+def failed_attempts(task: ShardTask, lines: Sequence[Line], tried: set[int]) -> dict[str, int]:
+    """Vain attempts by row for the commit record: earlier ones plus this one."""
+    earlier = dict(task.attempts)
+    failed = sorted({line["row"] - line["view"] for line in lines if line["outcome"] == FAILED})
+    return {str(row): earlier.get(row, 0) + (row in tried) for row in failed}

@@ -1,0 +1,197 @@
+"""Videos to bank: the extraction command, wired on Ray Data.
+
+    shard tasks ─▶ decode (CPU tasks, one child process each) ─▶ encode and write (a pool of actors, on GPUs
+    if any)
+
+A task is one shard, so whatever happens to a worker, a shard is either committed or made again. Decoded
+frames (uint8, a few MB a clip) travel through Ray's object store with its back-pressure; tokens never do:
+the actor that computes them writes them. While an actor encodes one shard, the next is being decoded.
+
+Ray Data would fuse the two stages into one if they asked for equal resources; on machines without a GPU
+they ask for different shares of a core. There, encoders are single-threaded and there is one per core,
+because two cores that work on different shards need no agreement.
+
+Run it as `framebank extract RECIPE --source VIDEOS --bank BANK`, or on a cluster as
+`ray submit ray_cluster.yaml pipeline/extract.py -- RECIPE --source VIDEOS --bank BANK`.
+"""
+
+import logging
+import os
+import pickle
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import ray
+import torch
+from ray.data import ActorPoolStrategy, DataContext
+from ray.exceptions import RayTaskError
+from rich.console import Console
+
+from backbones.taps import FrozenTower
+from backbones.weights import load_clip
+from pipeline.config import ExtractConfig
+from pipeline.decode_worker import decode_shard
+from pipeline.encode import EncoderConfig, EncodeWorker, ShardReport, backbone_spec
+from pipeline.errors import ExtractionError
+from pipeline.estimate import refuse_small_disk
+from pipeline.plan import listing_lines, outcome_counts, pending_tasks
+from pipeline.progress import ExtractionProgress, show_account
+from pipeline.task import ShardTask
+from storage import WRITTEN, Bank, BankSpec, BankWriter
+from video import decoder_versions
+
+DECODE_CPUS = 0.25
+ENCODE_CPUS = 0.5
+"""Shares of a core on machines without a GPU; different, so that Ray Data keeps the stages apart."""
+
+
+def extract(config: ExtractConfig, console: Console | None = None) -> Bank:
+    """Complete the bank: every clip of the source ends as written, filtered, failed or quarantined.
+
+    Raises:
+        ExtractionError: nothing could be written, or clips are unaccounted for.
+        InputError, BackboneError, BankError: what the rooms refuse.
+    """
+    console = console or Console(stderr=True)
+    path = Path(config.bank).absolute()
+    lines = listing_lines(config)
+    spec = build_spec(config)
+    with BankWriter(path, spec) as writer:
+        new = writer.enrol(lines)
+        tasks = list(pending_tasks(writer, attempts=config.attempts))
+        clips = sum(len(task.lines) for task in tasks)
+        console.print(f"{path}: {len(lines)} clips listed, {new} new, {clips} to do", highlight=False)
+        if tasks:
+            refuse_small_disk(path, spec, clips * spec.views)
+            run_tasks(config, writer, tasks, console)
+    return account(config, path, {line["key"] for line in lines}, console)
+
+
+def build_spec(config: ExtractConfig) -> BankSpec:
+    """The spec of the bank that a config asks for; loads the backbone to know its weights."""
+    clip = load_clip(config.backbone)
+    tower = FrozenTower(clip.model.visual, blocks=(0,), mean=clip.mean, std=clip.std)
+    if config.last_blocks > tower.depth:
+        raise ValueError(f"{clip.name} has {tower.depth} blocks, cannot keep the last {config.last_blocks}")
+    return BankSpec(
+        backbone=backbone_spec(config.backbone, clip.name, clip.digest, tower, quick_gelu=clip.quick_gelu),
+        blocks=tuple(range(tower.depth - config.last_blocks, tower.depth)),
+        attention=config.attention,
+        frames=config.views.frames,
+        views=config.views.count,
+        video={
+            "plan": config.views.to_json(),
+            "decoders": decoder_versions(),
+            "mean": clip.mean,
+            "std": clip.std,
+        },
+    )
+
+
+def run_tasks(
+    config: ExtractConfig, writer: BankWriter, tasks: Sequence[ShardTask], console: Console
+) -> None:
+    """Decode, encode and commit every task, with progress."""
+    connect()
+    dataset = wire(config, writer, tasks)
+    with ExtractionProgress(console, sum(len(task.lines) for task in tasks)) as progress:
+        for report in reports(dataset):
+            progress.add(report)
+
+
+def connect() -> None:
+    """Join the cluster that RAY_ADDRESS or this machine offers, or start one here."""
+    if not ray.is_initialized():
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its workers' log goes to files all the same
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(logging_level=logging.ERROR, include_dashboard=False, log_to_driver=False)
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def wire(config: ExtractConfig, writer: BankWriter, tasks: Sequence[ShardTask]) -> ray.data.Dataset:
+    """The dataset whose rows are shard reports; nothing runs yet."""
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    workers = config.encoders or (int(gpus / config.gpus_per_encoder) if gpus else cores)
+    encoder = EncoderConfig(
+        bank=str(writer.path),
+        run=writer.run,
+        backbone=config.backbone,
+        device="cuda" if gpus else "cpu",
+        threads=0 if gpus else 1,
+        batch_rows=config.batch_rows,
+    )
+    encode_cpus, encode_gpus = (1.0, config.gpus_per_encoder) if gpus else (ENCODE_CPUS, 0.0)
+    work = [{"task": pickle.dumps(task)} for task in tasks]
+    return (
+        ray.data.from_items(work, override_num_blocks=len(work))
+        .map(
+            decode_shard,  # pyright: ignore[reportArgumentType] - Ray fills in fn_args
+            fn_args=(config.views, config.limits),
+            num_cpus=1 if gpus else DECODE_CPUS,
+            concurrency=min(cores, len(tasks)),
+        )
+        .map(
+            EncodeWorker,  # pyright: ignore[reportArgumentType] - a callable class
+            fn_constructor_args=(encoder,),
+            compute=ActorPoolStrategy(size=min(workers, len(tasks)), max_tasks_in_flight_per_actor=2),
+            num_cpus=encode_cpus,
+            num_gpus=encode_gpus or None,
+        )
+    )
+
+
+def reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:
+    """Run the dataset; a worker's error is raised here as what it was."""
+    try:
+        for row in dataset.iter_rows():
+            yield pickle.loads(row["report"])
+    except RayTaskError as error:
+        cause = error.cause
+        raise ExtractionError(
+            f"a worker failed: {type(cause).__name__}: {cause}. "
+            "Committed shards are kept; run the same command to go on."
+        ) from error
+
+
+def account(config: ExtractConfig, path: Path, expected: set[str], console: Console) -> Bank:
+    """Show the account and hold it against what was expected.
+
+    Raises:
+        ExtractionError: nothing was written, or a clip has no outcome.
+    """
+    bank = Bank(path)
+    counts = outcome_counts(bank, attempts=config.attempts)
+    show_account(console, bank, counts, bank.listing.num_rows)
+    lost = expected - set(bank.table["key"].to_pylist())
+    if lost:
+        raise ExtractionError(
+            f"{len(lost)} clips have no outcome, e.g. {min(lost)}; run the same command to go on"
+        )
+    if not counts.get(WRITTEN):
+        raise ExtractionError(
+            f"none of {bank.listing.num_rows} clips could be written; the reasons are listed above"
+        )
+    return bank
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; also what `ray submit` runs."""
+    from pipeline.recipes import parse
+
+    extract(parse(arguments))
+    return 0
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    from framebank import run
+
+    sys.exit(run(main))
