@@ -6,7 +6,7 @@ the same name in pipeline/config.py.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from training.optim import OptimConfig
 
@@ -69,8 +69,10 @@ class TrainConfig:
     """Clips to train on; empty takes every clip of the bank."""
     eval_split: str = ""
     """Clips to evaluate on while training; empty evaluates nothing."""
+    init: str = ""
+    """Checkpoint whose weights to start from, ours or a published one; empty draws new weights."""
     steps: int = 50_000
-    """Optimiser steps."""
+    """Optimiser steps. 0 with `init` makes a run of those weights, to be evaluated as any other."""
     batch_size: int = 256
     """Clips a step."""
     batch_split: int = 1
@@ -91,7 +93,9 @@ class TrainConfig:
     """Checkpoints kept; older ones are deleted."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "batch_split", "log_every", "eval_every", "save_every", "keep"):
+        if self.steps < 0:
+            raise ValueError(f"steps must be at least 0, found {self.steps}")
+        for name in ("batch_size", "batch_split", "log_every", "eval_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.batch_size % self.batch_split:
@@ -100,6 +104,12 @@ class TrainConfig:
             )
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), found {self.label_smoothing}")
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
+        """The config that `dataclasses.asdict` turned into plain values."""
+        parts = {"decoder": DecoderConfig(**values["decoder"]), "optim": OptimConfig(**values["optim"])}
+        return cls(**(values | parts))
 
 
 def k400_b16_8f() -> TrainConfig:

@@ -1,8 +1,8 @@
 """What a run measures and where it is written: classification scores, metrics.jsonl, TensorBoard.
 
-metrics.jsonl is the record (one JSON object a line, each with its `step`), TensorBoard the picture of it.
-When a run goes on from a checkpoint, the lines that the interrupted run wrote past that checkpoint are
-dropped first, so that the file reads as if nothing had happened.
+metrics.jsonl is the record (one JSON object a line, each with its `step`, the number of steps done by then),
+TensorBoard the picture of it. When a run goes on from a checkpoint, the lines that the interrupted run wrote
+past that checkpoint are dropped first, so that the file reads as if nothing had happened.
 """
 
 import json
@@ -58,13 +58,15 @@ class ClassificationScores:
 
 
 class MetricsLog:
-    """Writer of metrics.jsonl and TensorBoard events for one run that begins, or goes on, at `first_step`."""
+    """Writer of metrics.jsonl and TensorBoard events for one run that begins, or goes on, after `done`
+    steps.
+    """
 
-    def __init__(self, folder: Path, *, first_step: int = 0) -> None:
+    def __init__(self, folder: Path, *, done: int = 0) -> None:
         self.path = folder / "metrics.jsonl"
-        drop_lines_from(self.path, first_step)
+        drop_lines_after(self.path, done)
         self._file = self.path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One line, and one point a value under the same names on TensorBoard."""
@@ -90,11 +92,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1] if line]
 
 
-def drop_lines_from(path: Path, first_step: int) -> None:
-    """Keep the lines of steps before `first_step`: what the checkpoint to go on from has seen."""
+def drop_lines_after(path: Path, done: int) -> None:
+    """Keep the lines of the first `done` steps: what the checkpoint to go on from has seen."""
     if not path.exists():
         return
-    kept = [line for line in read_metrics(path) if line["step"] < first_step]
+    kept = [line for line in read_metrics(path) if line["step"] <= done]
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
     temporary.replace(path)

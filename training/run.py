@@ -79,7 +79,7 @@ def open_run(path: Path, document: Mapping[str, Any], session: Mapping[str, Any]
     else:
         _refuse_foreign_folder(path)
         path.mkdir(parents=True, exist_ok=True)
-        _write_json(path / "config.json", document)
+        write_json(path / "config.json", document)
     with (path / "sessions.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({**_describe_session(), **session}) + "\n")
     return RunDirectory(path, document)
@@ -112,6 +112,17 @@ def git_commit(folder: Path) -> str:
     return head.stdout.strip() + ("+" if status.stdout.strip() else "")
 
 
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON so that the file is whole or absent, and survives a power cut."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         if isinstance(value, Mapping) and value:
@@ -136,16 +147,6 @@ def _refuse_foreign_folder(path: Path) -> None:
         raise RunError(
             f"expected a new, empty or run directory at {path}, found something else; choose another path"
         )
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
 
 
 def _describe_session() -> dict[str, Any]:

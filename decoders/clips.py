@@ -1,0 +1,153 @@
+"""Which clips a decoder learns from, with which labels, in which order.
+
+Labels are the clip table's own `label` column (the class is the number itself, so published 400-way heads
+fit) or any attribute of the clips, such as `motion` (the class is the place in the sorted list of values).
+The class list is taken from the whole bank, not from a split, so that training and evaluation always agree.
+
+The order is a pure function of (seed, step): epoch after epoch, each clip once an epoch in a new permutation,
+the epochs joined without a gap, so no clip is dropped and a batch may span two epochs. Where the bank holds
+several views a clip, each epoch draws one of them. Nothing needs to be saved to go on in the middle of an
+epoch.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from storage import WRITTEN, Bank, distinct_labels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelledClips:
+    """n clips with their rows and their classes."""
+
+    rows: NDArray[np.int64]
+    """(n, V) row numbers, a clip's views in order."""
+    targets: NDArray[np.int64]
+    """(n,) index into the class list."""
+    unlabelled: int
+    """Written clips of the split that have no such label, and are left out."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over rows and targets: equal digests mean the same clips in the same places."""
+        return hashlib.sha256(self.rows.tobytes() + self.targets.tobytes()).hexdigest()
+
+
+def class_list(table: pa.Table, label: str) -> tuple[str, ...]:
+    """Names of the classes of a label set, over all splits. Raises ValueError where the bank has fewer than
+    two.
+    """
+    if label == "label":
+        names = dict(distinct_labels(table))
+        last = max(names, default=-1)
+        classes = _unique([names.get(i) or str(i) for i in range(last + 1)])
+    else:
+        classes = sorted({value for value in _attribute(table, label) if value})
+    if len(classes) < 2:
+        known = ["label", *_attribute_names(table)]
+        raise ValueError(
+            f"expected at least two classes under {label!r}, found {len(classes)}; the bank's label sets: "
+            f"{', '.join(known)}"
+        )
+    return tuple(classes)
+
+
+def labelled_clips(bank: Bank, *, split: str, label: str, classes: tuple[str, ...]) -> LabelledClips:
+    """The written clips of a split (empty: of all) that have a label. Raises ValueError where there are
+    none.
+    """
+    table = bank.table.filter(pc.field("outcome") == WRITTEN)
+    chosen = table if not split else table.filter(pc.field("split") == split)
+    if not len(chosen):
+        known = ", ".join(repr(name) for name in sorted(set(table["split"].to_pylist()))) or "none"
+        raise ValueError(
+            f"expected written clips in split {split!r} of {bank.path}, found none; its splits: {known}"
+        )
+    rows, targets = (
+        _rows_by_clip(chosen, bank.spec.views),
+        _targets(chosen, label, classes)[:: bank.spec.views],
+    )
+    kept = targets >= 0
+    if not kept.any():
+        raise ValueError(
+            f"no clip of split {split!r} of {bank.path} has a {label!r}; choose another label set"
+        )
+    return LabelledClips(rows=rows[kept], targets=targets[kept], unlabelled=int((~kept).sum()))
+
+
+class ClipOrder:
+    """Batches of (row, target) by step number."""
+
+    def __init__(self, clips: LabelledClips, seed: int) -> None:
+        self.clips = clips
+        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
+        self._seed = seed
+
+    def batch(self, step: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows (size,) and targets (size,) of a 0-based step."""
+        places = np.arange(step * size, (step + 1) * size)
+        epochs, within = np.divmod(places, len(self.clips))
+        drawn = [self._epoch(int(epoch))[:, within[epochs == epoch]] for epoch in np.unique(epochs)]
+        clips, views = np.concatenate(drawn, axis=1)
+        return self.clips.rows[clips, views], self.clips.targets[clips]
+
+    def _draw_epoch(self, epoch: int) -> NDArray[np.int64]:
+        """(2, n): clips in the epoch's order, and the view drawn for each."""
+        draw = np.random.default_rng([self._seed, epoch])
+        count, views = self.clips.rows.shape
+        return np.stack([draw.permutation(count), draw.integers(views, size=count)])
+
+
+def _rows_by_clip(table: pa.Table, views: int) -> NDArray[np.int64]:
+    """(n, V) rows; a clip owns V neighbouring rows, so a clip with a view missing shows as a gap."""
+    rows = table["row"].to_numpy().astype(np.int64)
+    whole = rows[: len(rows) // views * views].reshape(-1, views)
+    first_views = table["view"].to_numpy()[: whole.size : views]
+    neighbours = (whole == whole[:, :1] + np.arange(views)).all()
+    if whole.size != rows.size or not neighbours or first_views.any():
+        raise ValueError(
+            f"expected {views} written views for every clip, found clips with some missing; extract again"
+        )
+    return whole
+
+
+def _targets(table: pa.Table, label: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """(rows,) class of each row; -1 where it has none. Raises ValueError for a class that is not in the
+    list.
+    """
+    if label == "label":
+        targets = table["label"].to_numpy().astype(np.int64)
+        foreign = [str(value) for value in np.unique(targets[targets >= len(classes)])]
+    else:
+        place = {name: i for i, name in enumerate(classes)}
+        values = _attribute(table, label)
+        foreign = sorted({value for value in values if value and value not in place})
+        targets = np.array([place.get(value, -1) for value in values], dtype=np.int64)
+    if foreign:
+        raise ValueError(
+            f"expected {label!r} to be one of {len(classes)} classes ({', '.join(classes[:5])}, ...), found "
+            f"{', '.join(foreign[:5])}; these clips were labelled with another class list"
+        )
+    return targets
+
+
+def _attribute(table: pa.Table, name: str) -> list[str]:
+    return [dict(pairs or ()).get(name, "") for pairs in table["attributes"].to_pylist()]
+
+
+def _attribute_names(table: pa.Table) -> list[str]:
+    return sorted({name for pairs in table["attributes"].to_pylist() for name, _ in pairs or ()})
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Names told apart by their number where two classes share one."""
+    return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names)]

@@ -1,0 +1,30 @@
+"""Devices and precisions: fp32, or autocast to bf16 or fp16 with fp32 weights."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; `auto` is CUDA where there is one. Raises ValueError where it does not
+    exist.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"expected a CUDA device for --device {name}, found none; use --device cpu")
+    if name.split(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"expected auto, cpu or cuda as device, found {name!r}")
+    return torch.device(name)
+
+
+def feature_dtype(precision: str) -> torch.dtype:
+    """The dtype in which features are handed to the decoder."""
+    return _DTYPES[precision]
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context of a forward pass; does nothing in fp32."""
+    return torch.autocast(device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")

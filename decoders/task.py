@@ -1,0 +1,88 @@
+"""The learning problem that a bank and a config pose together, as plain values that a run directory keeps.
+
+A run learns to tell `classes` apart from the tokens of `blocks`, as one backbone saw them. Training goes on
+only on a bank with the same fingerprint; evaluation may use another bank (other clips, other views, another
+way to keep attention) as long as the same backbone saw as many frames and the blocks are there.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from decoders.clips import class_list
+from decoders.config import TrainConfig
+from decoders.evl import EVLDecoder, TokenShape
+from storage import Bank
+from storage.spec import differences
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """What stays fixed over the life of a run."""
+
+    label: str
+    """Name of the label set."""
+    classes: tuple[str, ...]
+    """K names, in the order of the logits."""
+    blocks: tuple[int, ...]
+    """Backbone blocks read, one per decoder layer, ascending."""
+    shape: TokenShape
+    """Width, frames and grid of the tokens."""
+    backbone: dict[str, Any]
+    """The bank's backbone spec, as JSON."""
+    fingerprint: str
+    """Fingerprint of the bank trained on."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` turns them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Task":
+        fixed: dict[str, Any] = {name: tuple(values[name]) for name in ("classes", "blocks")}
+        fixed["shape"] = TokenShape(**(values["shape"] | {"grid": tuple(values["shape"]["grid"])}))
+        return cls(**(values | fixed))
+
+
+def pose_task(bank: Bank, config: TrainConfig) -> Task:
+    """The task of training `config` on `bank`. Raises ValueError where the bank cannot serve the config."""
+    spec, layers = bank.spec, config.decoder.layers
+    if len(spec.blocks) < layers:
+        raise ValueError(
+            f"a decoder of {layers} layers reads {layers} blocks, {bank.path} holds {len(spec.blocks)} "
+            f"({', '.join(map(str, spec.blocks))}); take fewer layers or extract more blocks"
+        )
+    _refuse_missing_maps(bank, config)
+    return Task(
+        label=config.label,
+        classes=class_list(bank.table, config.label),
+        blocks=spec.blocks[-layers:],
+        shape=TokenShape(width=spec.backbone.width, frames=spec.frames, grid=spec.backbone.grid),
+        backbone=asdict(spec.backbone) | {"grid": list(spec.backbone.grid)},
+        fingerprint=bank.fingerprint,
+    )
+
+
+def check_bank(task: Task, bank: Bank, config: TrainConfig) -> None:
+    """Raise ValueError, with each difference, where a run cannot be evaluated on `bank`."""
+    spec = bank.spec
+    trained = {"backbone": task.backbone, "frames": task.shape.frames}
+    lines = differences({"backbone": spec.to_json()["backbone"], "frames": spec.frames}, trained)
+    missing = sorted(set(task.blocks) - set(spec.blocks))
+    if missing:
+        lines.append(f"blocks: the bank has {list(spec.blocks)}, asked for {list(task.blocks)}")
+    if lines:
+        raise ValueError(f"{bank.path} is no bank this run can be evaluated on:\n  " + "\n  ".join(lines))
+    _refuse_missing_maps(bank, config)
+
+
+def build_decoder(task: Task, config: TrainConfig) -> EVLDecoder:
+    """The decoder of a task, with weights from torch's current generator."""
+    return EVLDecoder(config.decoder, task.shape, len(task.classes))
+
+
+def _refuse_missing_maps(bank: Bank, config: TrainConfig) -> None:
+    if config.decoder.cross_frame and bank.spec.attention == "none":
+        raise ValueError(
+            f"cross_frame reads attention maps, {bank.path} was extracted with attention=none; train with "
+            "cross_frame off, or extract with attention=maps"
+        )

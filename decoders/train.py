@@ -1,0 +1,234 @@
+"""`framebank train`: train a decoder from a bank, on one device, resumable to the bit.
+
+    framebank train k400-b16-8f --bank BANK --run RUN [--optim.lr 2e-4] [--decoder.no-cross-frame] ...
+    framebank train resume --run RUN
+
+The run directory holds all that going on needs; starting the same command again goes on too.
+"""
+
+import inspect
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from decoders.clips import ClipOrder, labelled_clips
+from decoders.config import RECIPES, TrainConfig
+from decoders.dataset import FeatureReader
+from decoders.evl import load_evl_weights
+from decoders.loop import Loop, LossLines, RunData, Trainer, TrainingStopped, Watch, seeded
+from decoders.precision import feature_dtype, pick_device
+from decoders.task import Task, build_decoder, pose_task
+from storage import Bank
+from training.interrupt import StopRequest
+from training.metrics import MetricsLog, read_metrics
+from training.run import RunDirectory, open_run
+
+INTERRUPTED = 130
+"""Exit code after a signal, as shells count it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """What a call of `train` did."""
+
+    run: Path
+    """Run directory; its metrics.jsonl has every loss."""
+    steps: int
+    """Steps done in all."""
+    resumed_at: int
+    """Steps done before this call."""
+    seconds: float
+    """Wall time of this call."""
+    scores: dict[str, float]
+    """The newest evaluation: eval_top1 and eval_top5; empty without an eval_split."""
+
+
+def train(
+    config: TrainConfig, *, bank: Path, run: Path, device: str = "auto", watch: Watch | None = None
+) -> TrainResult:
+    """Train `config` on `bank` in the run directory `run`, from its newest checkpoint if it has one.
+
+    A run that is finished already returns at once. SIGINT and SIGTERM end the current step, save and raise
+    TrainingStopped.
+
+    Args:
+        config: a recipe, or one changed with `dataclasses.replace`.
+        bank: path of the bank.
+        run: new directory, or that of the same run.
+        device: auto, cpu or cuda.
+        watch: told of every logged line, for progress displays.
+
+    Raises:
+        ValueError: the bank cannot serve the config; `run` holds another run (each difference is named).
+        Diverged: the loss became infinite or NaN.
+    """
+    start = time.perf_counter()
+    place = pick_device(device)
+    data = _open_data(config, Bank.open(bank), place)
+    document = {"config": asdict(config), "task": data.task.to_json(), "data": data.describe()}
+    directory = open_run(run, document, {"bank": str(bank), "device": str(place)})
+    trainer, done = _begin(config, data.task, directory, place)
+    log = MetricsLog(run, done=done)
+    with closing(log), StopRequest() as stop:
+        Loop(trainer, data, run, LossLines(log, watch)).run(done, stop)
+    return TrainResult(
+        run=run,
+        steps=config.steps,
+        resumed_at=done,
+        seconds=time.perf_counter() - start,
+        scores=_newest_scores(log.path),
+    )
+
+
+def resume(
+    run: Path, *, bank: Path | None = None, device: str = "auto", watch: Watch | None = None
+) -> TrainResult:
+    """Go on with a run from its directory alone; `bank` only where the bank has moved."""
+    directory = RunDirectory.read(run)
+    config = TrainConfig.from_json(directory.document["config"])
+    return train(
+        config, bank=bank or Path(directory.sessions()[-1]["bank"]), run=run, device=device, watch=watch
+    )
+
+
+def _open_data(config: TrainConfig, bank: Bank, device: torch.device) -> RunData:
+    task = pose_task(bank, config)
+    reader = FeatureReader(
+        bank,
+        task.blocks,
+        maps=config.decoder.cross_frame,
+        device=device,
+        dtype=feature_dtype(config.precision),
+    )
+    clips = labelled_clips(bank, split=config.split, label=config.label, classes=task.classes)
+    held_out = None
+    if config.eval_split:
+        held_out = labelled_clips(bank, split=config.eval_split, label=config.label, classes=task.classes)
+    return RunData(reader=reader, order=ClipOrder(clips, config.seed), held_out=held_out, task=task)
+
+
+def _begin(
+    config: TrainConfig, task: Task, directory: RunDirectory, device: torch.device
+) -> tuple[Trainer, int]:
+    """A trainer as the newest checkpoint left it, or a new one; with the steps done."""
+    with seeded(torch.device("cpu"), config.seed, 0):
+        model = build_decoder(task, config)
+    if directory.checkpoint is None:
+        if config.init:
+            load_evl_weights(model, Path(config.init))
+        return Trainer(config, model, device), 0
+    trainer = Trainer(config, model, device)
+    return trainer, trainer.restore(directory.checkpoint)
+
+
+def _newest_scores(path: Path) -> dict[str, float]:
+    lines = [line for line in read_metrics(path) if "eval_top1" in line]
+    return {name: lines[-1][name] for name in ("eval_top1", "eval_top5")} if lines else {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainCommand:
+    """Train a decoder from a bank."""
+
+    bank: Path
+    """The bank to train from."""
+    run: Path
+    """Run directory; made if new, gone on with if it holds the same run."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    """The recipe."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResumeCommand:
+    """Go on with an interrupted run, from its directory alone."""
+
+    run: Path
+    """Run directory."""
+    bank: Path | None = None
+    """Where the bank is now, if it has moved."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """`framebank train RECIPE --bank BANK --run RUN [overrides]`, or `framebank train resume --run RUN`."""
+    console = Console()
+    command = parse(argv)
+    total = command.config.steps if isinstance(command, TrainCommand) else None
+    try:
+        with _Display(console, total) as display:
+            if isinstance(command, ResumeCommand):
+                result = resume(command.run, bank=command.bank, device=command.device, watch=display.show)
+            else:
+                result = train(
+                    command.config,
+                    bank=command.bank,
+                    run=command.run,
+                    device=command.device,
+                    watch=display.show,
+                )
+    except TrainingStopped as stopped:
+        console.print(str(stopped), soft_wrap=True)
+        return INTERRUPTED
+    console.print(_summary(result), soft_wrap=True)
+    return 0
+
+
+def parse(argv: Sequence[str]) -> TrainCommand | ResumeCommand:
+    """The command that the arguments mean; tyro prints help and mistakes, and exits."""
+    if argv[:1] == ["resume"]:
+        return tyro.cli(ResumeCommand, prog="framebank train resume", args=list(argv[1:]))
+    defaults = {
+        name: (
+            inspect.cleandoc(recipe.__doc__ or ""),
+            TrainCommand(bank=tyro.MISSING, run=tyro.MISSING, config=recipe()),
+        )
+        for name, recipe in RECIPES.items()
+    }
+    return tyro.extras.overridable_config_cli(defaults, prog="framebank train", args=list(argv))
+
+
+class _Display:
+    """Progress bar with the newest loss and accuracy."""
+
+    def __init__(self, console: Console, total: int | None) -> None:
+        self._progress = Progress(
+            TextColumn("step"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+        )
+        self._task = self._progress.add_task("", total=total)
+        self._newest: dict[str, float] = {}
+
+    def __enter__(self) -> "_Display":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, done: int, values: Mapping[str, float]) -> None:
+        """Take over a line of the log."""
+        self._newest.update(values)
+        text = "  ".join(f"{name} {value:.4g}" for name, value in self._newest.items())
+        self._progress.update(self._task, completed=done, description=text)
+
+
+def _summary(result: TrainResult) -> str:
+    if result.resumed_at == result.steps > 0:
+        return f"{result.run} was finished already, at step {result.steps}"
+    scores = "".join(f", {name} {value:.3f}" for name, value in result.scores.items())
+    return f"{result.steps} steps{scores}, {result.seconds:.1f} s; run directory: {result.run}"
