@@ -42,6 +42,10 @@ class ExtractConfig:
     """Encoder workers; 0 means one per GPU, or one per CPU core where there is no GPU."""
     gpus_per_encoder: float = 1.0
     """Share of a GPU that an encoder takes, where there are GPUs."""
+    shard_rows: int = 0
+    """Rows of a shard, the unit of work and commit, fixed when the bank is made; 0 suits files of about 64
+    MiB.
+    """
     batch_rows: int = 8
     """Rows (of T frames each) that go through the tower at once."""
 
@@ -51,5 +55,6 @@ class ExtractConfig:
         for name in ("last_blocks", "attempts", "batch_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, not {getattr(self, name)}")
-        if self.limit < 0 or self.encoders < 0:
-            raise ValueError(f"limit and encoders are at least 0, not {self.limit} and {self.encoders}")
+        for name in ("limit", "encoders", "shard_rows"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is at least 0, not {getattr(self, name)}")

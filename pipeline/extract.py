@@ -21,6 +21,7 @@ import pickle
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import ray
@@ -58,7 +59,7 @@ def extract(config: ExtractConfig, console: Console | None = None) -> Bank:
     path = Path(config.bank).absolute()
     lines = listing_lines(config)
     spec = build_spec(config)
-    with BankWriter(path, spec) as writer:
+    with BankWriter(path, spec, shard_rows=config.shard_rows) as writer:
         new = writer.enrol(lines)
         tasks = list(pending_tasks(writer, attempts=config.attempts))
         clips = sum(len(task.lines) for task in tasks)
@@ -101,18 +102,33 @@ def run_tasks(
             progress.add(report)
 
 
-def connect() -> None:
-    """Join the cluster that RAY_ADDRESS or this machine offers, or start one here."""
+def connect(cpus: int | None = None) -> None:
+    """Join the cluster that RAY_ADDRESS or this machine offers, or start one here (of `cpus` cores, or
+    all).
+    """
     if not ray.is_initialized():
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its workers' log goes to files all the same
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         logging.getLogger("ray").setLevel(logging.ERROR)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), native_silence():
             warnings.simplefilter("ignore")
-            ray.init(logging_level=logging.ERROR, include_dashboard=False, log_to_driver=False)
+            ray.init(num_cpus=cpus, logging_level=logging.ERROR, include_dashboard=False, log_to_driver=False)
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+@contextmanager
+def native_silence() -> Iterator[None]:
+    """Keep what native code says on the error stream from the user: Ray announces its log level there."""
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def wire(config: ExtractConfig, writer: BankWriter, tasks: Sequence[ShardTask]) -> ray.data.Dataset:

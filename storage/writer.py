@@ -54,12 +54,13 @@ class BankWriter:
         NotABank: the folder holds something else.
     """
 
-    def __init__(self, path: Path, spec: BankSpec) -> None:
+    def __init__(self, path: Path, spec: BankSpec, *, shard_rows: int = 0) -> None:
+        """Open the bank, or make it with `shard_rows` rows a shard (0: as its rows' size suggests)."""
         self.path = path
         self.spec = spec
         self.run = uuid.uuid4().hex[:12]
         if not is_bank(path):
-            create_bank(path, spec, self.run)
+            create_bank(path, spec, self.run, shard_rows=shard_rows)
         manifest = read_manifest(path)
         refuse_other_spec(path, manifest.spec, spec)
         self.shard_rows = manifest.rows_per_shard
@@ -130,17 +131,20 @@ def is_bank(path: Path) -> bool:
     return (path / "zarr.json").is_file()
 
 
-def create_bank(path: Path, spec: BankSpec, run: str) -> None:
+def create_bank(path: Path, spec: BankSpec, run: str, *, shard_rows: int = 0) -> None:
     """Make an empty bank beside `path` and move it there in one step.
 
     Raises:
+        ValueError: `shard_rows` would part the views of a clip.
         BankError: the folder exists and is not empty.
     """
     if path.exists() and any(path.iterdir()):
         raise BankError(f"{path} holds files but no bank; name an empty or new folder for the bank")
+    if shard_rows % spec.views:
+        raise ValueError(f"a shard holds whole clips of {spec.views} rows, {shard_rows} rows a shard would part one")
     make_folder(path.parent)
     skeleton = temporary_path(path, run)
-    create_skeleton(skeleton, spec, rows_per_shard(spec))
+    create_skeleton(skeleton, spec, shard_rows or rows_per_shard(spec))
     for room in ("clips", "shards"):
         (skeleton / room).mkdir()
     sync_tree(skeleton)

@@ -1,10 +1,25 @@
-"""One thread for torch in every test: with two busy cores a second thread makes it slower, not faster."""
+"""What all tests share: one thread for torch (with two busy cores a second makes it slower), one Ray
+cluster.
+"""
+
+from collections.abc import Iterator
 
 import pytest
+import ray
 import torch
+
+from pipeline.extract import connect
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """Pin torch to one thread for the whole session."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One small Ray cluster for all tests that ask for it."""
+    connect(cpus=2)
+    yield
+    ray.shutdown()
