@@ -25,6 +25,11 @@ def truncation(data: bytes) -> str:
     return ""
 
 
+def is_fragmented(data: bytes) -> bool:
+    """True for an MP4 whose index is spread over fragments, as streaming services write it."""
+    return data[4:8] in MP4_FIRST and any(kind == b"moof" for kind, _ in _boxes(data))
+
+
 def _mp4(data: bytes) -> str:
     kinds = []
     for kind, end in _boxes(data):

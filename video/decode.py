@@ -28,12 +28,16 @@ class Video(Protocol):
     """An open video. `rotation`: degrees clockwise that its metadata asks for, already applied to frames,
     width and height."""
 
-    num_frames: int
     fps: float
     width: int
     height: int
     rotation: int
     decoder: str
+
+    @property
+    def num_frames(self) -> int:
+        """Length of the video. Raises DecodeError."""
+        ...
 
     def read(self, indices: np.ndarray) -> UInt8[np.ndarray, "n H W 3"]:
         """RGB frames in the order asked, repeats allowed. Raises DecodeError."""

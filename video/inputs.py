@@ -53,7 +53,7 @@ def list_clips(source: str, *, root: str = "") -> list[Clip]:
     if path.lower().endswith(LIST_EXTENSIONS):
         return list_file(path, root=root)
     raise InputError(
-        f"expected a folder, a list file ({', '.join(LIST_EXTENSIONS)}) or a .tar; found the file {source!r}; "
+        f"expected a folder, a list file ({', '.join(LIST_EXTENSIONS)}) or a .tar; found {source!r}; "
         "name a list so that its extension says what it is"
     )
 
@@ -61,7 +61,7 @@ def list_clips(source: str, *, root: str = "") -> list[Clip]:
 def _tars(pattern: str) -> list[Clip]:
     from video.tars import expand_tars, list_tars  # webdataset imports torch (2.5 s): only for tars
 
-    shards = []
+    shards: list[str] = []
     for name in expand_tars(pattern):
         matches = sorted(glob.glob(name)) if "*" in name and "://" not in name else [name]
         if not matches:
@@ -77,8 +77,8 @@ def _lists(pattern: str, root: str) -> list[Clip]:
         raise InputError(f"expected list files at {pattern!r}; found none; {_nearest(pattern)}")
     if not all(re.search(r"_test_split\d+\.txt$", path) for path in paths):
         raise InputError(
-            f"expected one list, or HMDB51's <class>_test_split<N>.txt of one split; found {len(paths)} files "
-            f"at {pattern!r}; join them to one list"
+            f"expected one list, or HMDB51's <class>_test_split<N>.txt of one split; found {len(paths)} "
+            f"files at {pattern!r}; join them to one list"
         )
     return [clip for path in paths for clip in list_file(path, root=root)]
 

@@ -79,7 +79,7 @@ def _clip(entry: Entry, numbers: dict[str, int], source: str) -> Clip:
     label = numbers[entry.label] if numbers else int(entry.label or -1)
     if label < -1:
         raise InputError(
-            f"{source}, line {entry.line}: expected a label of 0 or more (-1 for none); found {label}; correct it"
+            f"{source}, line {entry.line}: expected a label from 0 (-1 for none); found {label}; correct it"
         )
     return Clip(
         key=entry.key or posixpath.normpath(entry.path.replace("\\", "/"))

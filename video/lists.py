@@ -82,7 +82,7 @@ def _entry(line: int, text: str, path: str) -> Entry:
 
 
 def _unreadable(path: str, line: int, found: str) -> str:
-    return f"{path}, line {line}: expected 'path label' or 'path,label'; found {found}; correct or remove the line"
+    return f"{path}, line {line}: expected 'path label' or 'path,label'; found {found}; correct or remove it"
 
 
 def _ucf101(entry: Entry, classes: list[str], part: str, path: str) -> Entry:
@@ -122,7 +122,7 @@ def _hmdb51(path: str, match: re.Match[str]) -> list[Entry]:
         name, _, part = text.rpartition(" ")
         if part not in HMDB51_SPLITS or not name.strip():
             raise InputError(
-                f"{path}, line {line}: expected 'name.avi' and 0, 1 or 2; found {text!r}; correct or remove the line"
+                f"{path}, line {line}: expected 'name.avi' and 0, 1 or 2; found {text!r}; correct or remove it"
             )
         entry = Entry(line=line, path=f"{match[1]}/{name.strip()}", label=match[1], split=HMDB51_SPLITS[part])
         entries.append(entry)
@@ -153,8 +153,8 @@ def _base(clips: list[Clip], path: str, root: str) -> str:
             return folder
     where = " or ".join(os.path.abspath(folder) for folder in dict.fromkeys(folders))
     raise InputError(
-        f"expected the videos of {path} below {where}; found none of the first {len(names)} (such as {names[0]!r}); "
-        "give the folder that the paths are relative to as root"
+        f"expected the videos of {path} below {where}; found none of the first {len(names)} "
+        f"(such as {names[0]!r}); give the folder that the paths are relative to as root"
     )
 
 

@@ -11,11 +11,12 @@ the last frame of the video.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Int64
 
+Kind = Literal["dense", "tsn", "evl-train", "evl-eval"]
 Padding = Literal["last-frame", "last-sampled"]
 
 
@@ -23,7 +24,7 @@ Padding = Literal["last-frame", "last-sampled"]
 class Sampling:
     """How T frames are chosen."""
 
-    kind: Literal["dense", "tsn", "evl-train", "evl-eval"] = "dense"
+    kind: Kind = "dense"
     """"dense": T x stride; "tsn": one frame per segment; "evl-train", "evl-eval": EVL's own dense indices and
     padding."""
     frames: int = 8
@@ -35,23 +36,30 @@ class Sampling:
     sampled one."""
 
     def __post_init__(self):
-        if self.kind not in ("dense", "tsn", "evl-train", "evl-eval"):
+        kinds, paddings = get_args(Kind), (None, *get_args(Padding))
+        if self.kind not in kinds:
             raise ValueError(
-                f"sampling.kind: expected dense, tsn, evl-train or evl-eval; found {self.kind!r}; choose one"
+                f"sampling.kind: expected one of {kinds}; found {self.kind!r}; choose one of them"
             )
         if self.frames < 1 or self.stride < 1:
             raise ValueError(
-                f"sampling: expected frames and stride of at least 1; found frames {self.frames}, stride {self.stride}; "
+                f"sampling: expected frames and stride of at least 1; found {self.frames} and {self.stride}; "
                 "raise them (for one frame per segment use kind='tsn')"
             )
-        if self.padding not in (None, "last-frame", "last-sampled"):
+        if self.padding not in paddings:
             raise ValueError(
-                f"sampling.padding: expected last-frame or last-sampled; found {self.padding!r}; choose one"
+                f"sampling.padding: expected one of {paddings}; found {self.padding!r}; choose one"
             )
         if self.padding is not None and self.kind != "dense":
             raise ValueError(
-                f"sampling.padding: kind {self.kind!r} fixes its own; found {self.padding!r}; leave it out or use dense"
+                f"sampling.padding: expected none, since kind {self.kind!r} fixes its own; "
+                f"found {self.padding!r}; leave it out or use dense"
             )
+
+    @property
+    def fill(self) -> Padding:
+        """The padding in force."""
+        return "last-sampled" if self.kind == "evl-train" else self.padding or "last-frame"
 
     @property
     def span(self) -> int:
@@ -66,7 +74,7 @@ def frame_indices(
     view: int = 0,
     views: int = 1,
     rng: np.random.Generator | None = None,
-) -> Int64[np.ndarray, "T"]:
+) -> Int64[np.ndarray, " T"]:
     """Indices of the T frames of one view.
 
     Args:
@@ -91,8 +99,7 @@ def frame_indices(
     if sampling.kind == "tsn":
         return tsn_indices(num_frames, sampling.frames, view=view, views=views, rng=rng)
     start = dense_start(num_frames, sampling.span, view=view, views=views, rng=rng)
-    padding = "last-sampled" if sampling.kind == "evl-train" else sampling.padding or "last-frame"
-    return dense_indices(num_frames, sampling, start=start, padding=padding)
+    return dense_indices(num_frames, sampling, start=start)
 
 
 def dense_start(
@@ -108,20 +115,18 @@ def dense_start(
     return round(slack / (views - 1) * view)
 
 
-def dense_indices(
-    num_frames: int, sampling: Sampling, *, start: int = 0, padding: Padding = "last-frame"
-) -> Int64[np.ndarray, "T"]:
+def dense_indices(num_frames: int, sampling: Sampling, *, start: int = 0) -> Int64[np.ndarray, " T"]:
     """T indices from `start`, `stride` apart; those past the end are the last frame or the last one
     sampled."""
     last = num_frames - 1
-    if padding == "last-sampled":
+    if sampling.fill == "last-sampled":
         last = start + (last - start) // sampling.stride * sampling.stride
     return np.minimum(start + np.arange(sampling.frames, dtype=np.int64) * sampling.stride, last)
 
 
 def tsn_indices(
     num_frames: int, frames: int, *, view: int = 0, views: int = 1, rng: np.random.Generator | None = None
-) -> Int64[np.ndarray, "T"]:
+) -> Int64[np.ndarray, " T"]:
     """One index from each of T equal segments of [0, num_frames - 1], whose ends both belong to them.
 
     Random: uniform in the segment. Fixed: view i of V at the fraction (2 i + 1) / (2 V) of every segment,

@@ -77,7 +77,7 @@ def _rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
                 yield reader.line_num, dict(zip(header, (cell.strip() for cell in cells), strict=True))
         except (UnicodeDecodeError, csv.Error) as error:
             raise InputError(
-                f"{path}, after line {reader.line_num}: expected a table in UTF-8; found {error}; save it as UTF-8"
+                f"{path}, after line {reader.line_num}: expected a table in UTF-8; found: {error}; save it so"
             ) from error
 
 

@@ -10,16 +10,15 @@ A sample may hold several videos (a.left.mp4, a.right.mp4): each is a clip. Side
 the same inner name (a.left.cls), else to all of the sample (a.cls).
 """
 
-import io
 import json
-import os
 import posixpath
 import tarfile
 from collections.abc import Iterable, Iterator
 from http.client import HTTPException
-from typing import IO, Any
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
 
-from webdataset.gopen import gopen
 from webdataset.shardlists import expand_urls
 from webdataset.tariterators import group_by_keys
 
@@ -27,10 +26,10 @@ from video.clip import Clip, require_unique
 from video.errors import InputError
 from video.extensions import MEDIA_EXTENSIONS
 from video.labels import Entry, clips_of
-from video.ranges import http_range, is_http, is_url, local_path
+from video.ranges import cause, local_path
+from video.remote import is_url, open_url
 
 SIDE_BYTES = 16 << 20  # a side file larger than this is no label
-READ_AHEAD = 1 << 18
 LABELS = ("label", "class", "cls", "class_name", "category")
 CAPTIONS = ("caption", "captions", "text", "texts", "sentence", "sentences")
 
@@ -62,20 +61,27 @@ def _entries(shard: str, name: str) -> Iterator[Entry]:
     try:
         for number, sample in enumerate(group_by_keys(_members(shard)), 1):
             yield from _sample(sample, shard, name, number)
-    except tarfile.ReadError as error:
+    except InputError:
+        raise
+    except (tarfile.TarError, EOFError) as error:
         raise InputError(
-            f"expected {shard} to be a whole, uncompressed tar; found: {error}; copy it again, or unpack .gz shards"
+            f"expected {shard} to be a whole, uncompressed tar; found: {error.args[0]}; "
+            "copy it again, or unpack it if it is compressed"
         ) from error
     except (OSError, HTTPException) as error:
         raise InputError(
-            f"expected a tar at {shard}; found: {error}; check the pattern's braces and path"
+            f"expected a tar at {shard}; found: {cause(error)}; check the path and the pattern's braces"
+        ) from error
+    except ValueError as error:  # from webdataset: a doubled member, an unknown scheme
+        raise InputError(
+            f"expected {shard} to be a webdataset tar; found: {error.args[0]}; correct the tar or its address"
         ) from error
 
 
 def _members(shard: str) -> Iterator[dict[str, Any]]:
     """What webdataset's grouping wants: name and "data", which here is (offset, size) for media and bytes for
     side files."""
-    stream = _open(shard)
+    stream = open_url(shard) if is_url(shard) else Path(shard).open("rb")
     with stream, tarfile.open(fileobj=stream, mode="r:" if stream.seekable() else "r|") as tar:
         while (member := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # a million headers would stay in memory
@@ -154,48 +160,7 @@ def _text(data: bytes, name: str) -> str:
 
 def _short_names(shards: Iterable[str]) -> dict[str, str]:
     """Shards named from the folder that they have in common."""
-    shards = [shard for shard in shards]
-    folders = [posixpath.dirname(shard) for shard in shards]
-    common = os.path.commonprefix([folder.split("/") for folder in folders])
-    return {shard: "/".join(shard.split("/")[len(common) if folders[0] else 0 :]) for shard in shards}
-
-
-def _open(shard: str) -> IO[bytes]:
-    if is_http(shard):
-        first, length = http_range(shard, 0, READ_AHEAD)
-        if length >= 0 or not first:
-            return io.BufferedReader(_HttpFile(shard, length), READ_AHEAD)
-        raise InputError(
-            f"expected a server that tells the length of {shard}; found none; copy the tar to a disk"
-        )
-    return gopen(shard) if is_url(shard) else open(shard, "rb")
-
-
-class _HttpFile(io.RawIOBase):
-    """A URL as a file that can seek; each read is one ranged request."""
-
-    def __init__(self, url: str, length: int):
-        self._url = url
-        self._length = length
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
-        self._position = max(0, start + offset)
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        size = min(len(buffer), max(0, self._length - self._position))
-        data = http_range(self._url, self._position, size)[0] if size else b""
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+    parts = {shard: shard.split("/") for shard in shards}
+    levels = zip(*(names[:-1] for names in parts.values()), strict=False)
+    common = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    return {shard: "/".join(names[common:]) for shard, names in parts.items()}

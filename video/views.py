@@ -107,6 +107,7 @@ class ViewPlan:
         out."""
         values: dict[str, Any] = asdict(self) | {"size": list(self.hw)}
         sampling: dict[str, Any] = values["sampling"]
+        sampling["padding"] = self.sampling.fill
         for name in ("stride", "padding") if self.sampling.kind == "tsn" else ():
             sampling.pop(name)
         grid = ("temporal_views", "spatial_views")
