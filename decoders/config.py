@@ -115,7 +115,7 @@ class TrainConfig:
 def k400_b16_8f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-B/16, 8 frames 16 apart, as published.
 
-    Command: framebank train k400-b16-8f --bank BANK --run RUN Hardware: published on 8 V100 with videos
+    - Command: framebank train k400-b16-8f --bank BANK --run RUN Hardware: published on 8 V100 with videos
     decoded and encoded every epoch, 60 GPU-hours for about 53 epochs. Expected: 82.8 top-1, 95.8 top-5 with 3
     temporal views (published weights; the paper says 82.9 / 95.7). Not measured here: no GPU and no Kinetics.
     A bank holds fixed views, the published runs drew a new crop each epoch, so extract several training views
@@ -128,7 +128,7 @@ def k400_b16_8f() -> TrainConfig:
 def k400_b16_16f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-B/16, 16 frames 16 apart, as published.
 
-    Command: framebank train k400-b16-16f --bank BANK --run RUN Hardware: 8 GPUs of 16 GB in the published
+    - Command: framebank train k400-b16-16f --bank BANK --run RUN Hardware: 8 GPUs of 16 GB in the published
     run; hours not published. Expected: 83.7 top-1, 96.2 top-5 with 3 spatial views (published weights; paper
     83.6 / 96.3). Not measured here.
     """
@@ -138,7 +138,7 @@ def k400_b16_16f() -> TrainConfig:
 def k400_b16_32f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-B/16, 32 frames 8 apart, as published.
 
-    Command: framebank train k400-b16-32f --bank BANK --run RUN Hardware: 8 GPUs in the published run; hours
+    - Command: framebank train k400-b16-32f --bank BANK --run RUN Hardware: 8 GPUs in the published run; hours
     not published. Expected: 84.3 top-1, 96.6 top-5 with 3 spatial views (published weights; paper 84.2 /
     96.6). Not measured here.
     """
@@ -148,7 +148,7 @@ def k400_b16_32f() -> TrainConfig:
 def k400_l14_8f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-L/14, 8 frames 16 apart, as published.
 
-    Command: framebank train k400-l14-8f --bank BANK --run RUN Hardware: 8 GPUs in the published run; hours
+    - Command: framebank train k400-l14-8f --bank BANK --run RUN Hardware: 8 GPUs in the published run; hours
     not published. Expected: 86.3 top-1, 97.2 top-5 with 3 temporal views (published weights; paper the same).
     Not measured here.
     """
@@ -159,7 +159,7 @@ def k400_l14_8f() -> TrainConfig:
 def k400_l14_16f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-L/14, 16 frames 16 apart, as published.
 
-    Command: framebank train k400-l14-16f --bank BANK --run RUN Hardware: 8 GPUs in the published run, each
+    - Command: framebank train k400-l14-16f --bank BANK --run RUN Hardware: 8 GPUs in the published run, each
     batch cut in 2; hours not published. Expected: 86.9 top-1, 97.4 top-5 with 3 spatial views (published
     weights; paper 87.0 / 97.6). Not measured here.
     """
@@ -169,7 +169,7 @@ def k400_l14_16f() -> TrainConfig:
 def k400_l14_32f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-L/14, 32 frames 8 apart, as published.
 
-    Command: framebank train k400-l14-32f --bank BANK --run RUN Hardware: 8 GPUs in the published run, each
+    - Command: framebank train k400-l14-32f --bank BANK --run RUN Hardware: 8 GPUs in the published run, each
     batch cut in 4; hours not published. Expected: 87.7 top-1, 97.6 top-5 with 3 spatial views (published
     weights; paper 87.3 / 97.7). Not measured here.
     """
@@ -179,7 +179,7 @@ def k400_l14_32f() -> TrainConfig:
 def ssv2_b16_8f() -> TrainConfig:
     """EVL on Something-Something v2, ViT-B/16, 8 frames by segments, all 12 blocks.
 
-    Command: framebank train ssv2-b16-8f --bank BANK --run RUN Hardware: not published; no script was.
+    - Command: framebank train ssv2-b16-8f --bank BANK --run RUN Hardware: not published; no script was.
     Settings are those the author gave in the reference's issue 4. Expected: about 61 top-1 with 3 spatial
     views (a user reached 61.1; the paper is quoted with 61.7). Not measured here.
     """
@@ -190,8 +190,8 @@ def ssv2_b16_8f() -> TrainConfig:
 def shapes() -> TrainConfig:
     """The demo's shapes world on its tiny CLIP.
 
-    Command: framebank train shapes --bank BANK --run RUN --label motion
-    Hardware: 2 CPU cores, no GPU.
+    - Command: framebank train shapes --bank BANK --run RUN --label motion
+    - Hardware: 2 CPU cores, no GPU.
     """
     return TrainConfig(
         decoder=DecoderConfig(layers=2, heads=3, mlp_ratio=2.0, dropout=0.1, head_dropout=0.1),

@@ -153,14 +153,18 @@ def main(argv: Sequence[str]) -> int:
     if command.json:
         console.print_json(json.dumps(report))
     else:
+        console.print(_headline(report))
         console.print(_table(report))
     return 0
 
 
+def _headline(report: dict[str, Any]) -> str:
+    where = report["split"] or "all splits"
+    return f"{report['label']} on {where}: {report['clips']} clips x {report['views']} views"
+
+
 def _table(report: dict[str, Any]) -> Table:
-    title = (
-        f"{report['label']} on {report['split'] or 'all'}: {report['clips']} clips x {report['views']} views"
-    )
+    title = _headline(report)
     table = Table("class", "clips", "accuracy", title=title)
     for name, row in report["per_class"].items():
         table.add_row(name, str(row["items"]), "-" if row["accuracy"] is None else f"{row['accuracy']:.3f}")

@@ -8,7 +8,7 @@ The run directory holds all that going on needs; starting the same command again
 
 import inspect
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -136,16 +136,12 @@ def _newest_scores(path: Path) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainCommand:
-    """Train a decoder from a bank."""
+    """A recipe with its overrides, and where it runs."""
 
+    config: TrainConfig
     bank: Path
-    """The bank to train from."""
     run: Path
-    """Run directory; made if new, gone on with if it holds the same run."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
-    """The recipe."""
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,16 +182,26 @@ def main(argv: Sequence[str]) -> int:
 
 def parse(argv: Sequence[str]) -> TrainCommand | ResumeCommand:
     """The command that the arguments mean; tyro prints help and mistakes, and exits."""
-    if argv[:1] == ["resume"]:
-        return tyro.cli(ResumeCommand, prog="framebank train resume", args=list(argv[1:]))
-    defaults = {
-        name: (
-            inspect.cleandoc(recipe.__doc__ or ""),
-            TrainCommand(bank=tyro.MISSING, run=tyro.MISSING, config=recipe()),
-        )
-        for name, recipe in RECIPES.items()
-    }
-    return tyro.extras.overridable_config_cli(defaults, prog="framebank train", args=list(argv))
+    commands = {name: _command_of(recipe) for name, recipe in RECIPES.items()}
+    return tyro.extras.subcommand_cli_from_dict(
+        commands | {"resume": ResumeCommand}, prog="framebank train", args=list(argv)
+    )
+
+
+def _command_of(recipe: Callable[[], TrainConfig]) -> Callable[..., TrainCommand]:
+    """What the command line of a recipe is made from: its parameters are the options."""
+
+    def command(
+        *,
+        bank: Annotated[Path, tyro.conf.arg(help="The bank to train from.")],
+        run: Annotated[Path, tyro.conf.arg(help="Run directory; made if new, gone on with if the same run.")],
+        device: Annotated[str, tyro.conf.arg(help="auto, cpu or cuda.")] = "auto",
+        config: Annotated[TrainConfig, tyro.conf.arg(name="")] = recipe(),  # noqa: B008
+    ) -> TrainCommand:
+        return TrainCommand(config=config, bank=bank, run=run, device=device)
+
+    command.__doc__ = inspect.cleandoc(recipe.__doc__ or "")
+    return command
 
 
 class _Display:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from einops import rearrange
-from tests.textbook_evl import displacement_index, textbook_logits
 
 from backbones.maps import cross_frame_maps
 from decoders.config import DecoderConfig
 from decoders.evl import BlockFeatures, EVLDecoder, TokenShape, load_evl_weights
+from tests.textbook_evl import displacement_index, textbook_logits
 from training.checkpoint import CheckpointError
 
 GOLDEN = Path(__file__).parent / "golden" / "evl_tiny_full.npz"

@@ -13,12 +13,25 @@ the step number says all.
 import os
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+# what torch and pickle raise on bytes that are no checkpoint, depending on where they stumble
+_DAMAGE = (
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+)
 _NAME = re.compile(r"checkpoint-(\d+)\.pth")
 
 
@@ -78,7 +91,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"expected a checkpoint at {path}, found no such file") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+    except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"expected a torch checkpoint of plain tensors at {path}, found one that cannot be read "
