@@ -115,11 +115,15 @@ class TrainConfig:
 def k400_b16_8f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-B/16, 8 frames 16 apart, as published.
 
-    - Command: framebank train k400-b16-8f --bank BANK --run RUN Hardware: published on 8 V100 with videos
-    decoded and encoded every epoch, 60 GPU-hours for about 53 epochs. Expected: 82.8 top-1, 95.8 top-5 with 3
-    temporal views (published weights; the paper says 82.9 / 95.7). Not measured here: no GPU and no Kinetics.
-    A bank holds fixed views, the published runs drew a new crop each epoch, so extract several training views
-    a clip to come near.
+    Command: framebank train k400-b16-8f --bank BANK --run RUN
+
+    Hardware: the published run took 8 processes and 60 V100-hours for about 53 epochs, tower included.
+
+    Expected: 82.8 top-1, 95.8 top-5 with 3 temporal views (published weights; the paper says 82.9 /
+    95.7).
+
+    Not measured here: no GPU and no Kinetics. A bank holds fixed views, the published runs drew a new
+    crop each epoch, so extract several training views a clip to come near.
     """
     decoder = DecoderConfig(layers=4, qkv_width=768, heads=12, cls_init="zeros")
     return TrainConfig(decoder=decoder, precision="fp16", eval_split="val")
@@ -128,9 +132,12 @@ def k400_b16_8f() -> TrainConfig:
 def k400_b16_16f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-B/16, 16 frames 16 apart, as published.
 
-    - Command: framebank train k400-b16-16f --bank BANK --run RUN Hardware: 8 GPUs of 16 GB in the published
-    run; hours not published. Expected: 83.7 top-1, 96.2 top-5 with 3 spatial views (published weights; paper
-    83.6 / 96.3). Not measured here.
+    Command: framebank train k400-b16-16f --bank BANK --run RUN
+
+    Hardware: 8 processes in the published run; hours not published.
+
+    Expected: 83.7 top-1, 96.2 top-5 with 3 spatial views (published weights; paper 83.6 / 96.3). Not
+    measured here.
     """
     return k400_b16_8f()
 
@@ -138,9 +145,12 @@ def k400_b16_16f() -> TrainConfig:
 def k400_b16_32f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-B/16, 32 frames 8 apart, as published.
 
-    - Command: framebank train k400-b16-32f --bank BANK --run RUN Hardware: 8 GPUs in the published run; hours
-    not published. Expected: 84.3 top-1, 96.6 top-5 with 3 spatial views (published weights; paper 84.2 /
-    96.6). Not measured here.
+    Command: framebank train k400-b16-32f --bank BANK --run RUN
+
+    Hardware: 8 processes in the published run; hours not published.
+
+    Expected: 84.3 top-1, 96.6 top-5 with 3 spatial views (published weights; paper 84.2 / 96.6). Not
+    measured here.
     """
     return k400_b16_8f()
 
@@ -148,9 +158,12 @@ def k400_b16_32f() -> TrainConfig:
 def k400_l14_8f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-L/14, 8 frames 16 apart, as published.
 
-    - Command: framebank train k400-l14-8f --bank BANK --run RUN Hardware: 8 GPUs in the published run; hours
-    not published. Expected: 86.3 top-1, 97.2 top-5 with 3 temporal views (published weights; paper the same).
-    Not measured here.
+    Command: framebank train k400-l14-8f --bank BANK --run RUN
+
+    Hardware: 8 processes in the published run; hours not published.
+
+    Expected: 86.3 top-1, 97.2 top-5 with 3 temporal views (published weights; paper the same). Not
+    measured here.
     """
     decoder = DecoderConfig(layers=4, qkv_width=1024, heads=16, cls_init="zeros")
     return TrainConfig(decoder=decoder, precision="fp16", eval_split="val")
@@ -159,9 +172,12 @@ def k400_l14_8f() -> TrainConfig:
 def k400_l14_16f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-L/14, 16 frames 16 apart, as published.
 
-    - Command: framebank train k400-l14-16f --bank BANK --run RUN Hardware: 8 GPUs in the published run, each
-    batch cut in 2; hours not published. Expected: 86.9 top-1, 97.4 top-5 with 3 spatial views (published
-    weights; paper 87.0 / 97.6). Not measured here.
+    Command: framebank train k400-l14-16f --bank BANK --run RUN
+
+    Hardware: 8 processes in the published run, each batch cut in 2; hours not published.
+
+    Expected: 86.9 top-1, 97.4 top-5 with 3 spatial views (published weights; paper 87.0 / 97.6). Not
+    measured here.
     """
     return replace(k400_l14_8f(), batch_split=2)
 
@@ -169,9 +185,12 @@ def k400_l14_16f() -> TrainConfig:
 def k400_l14_32f() -> TrainConfig:
     """EVL on Kinetics-400, ViT-L/14, 32 frames 8 apart, as published.
 
-    - Command: framebank train k400-l14-32f --bank BANK --run RUN Hardware: 8 GPUs in the published run, each
-    batch cut in 4; hours not published. Expected: 87.7 top-1, 97.6 top-5 with 3 spatial views (published
-    weights; paper 87.3 / 97.7). Not measured here.
+    Command: framebank train k400-l14-32f --bank BANK --run RUN
+
+    Hardware: 8 processes in the published run, each batch cut in 4; hours not published.
+
+    Expected: 87.7 top-1, 97.6 top-5 with 3 spatial views (published weights; paper 87.3 / 97.7). Not
+    measured here.
     """
     return replace(k400_l14_8f(), batch_split=4)
 
@@ -179,9 +198,12 @@ def k400_l14_32f() -> TrainConfig:
 def ssv2_b16_8f() -> TrainConfig:
     """EVL on Something-Something v2, ViT-B/16, 8 frames by segments, all 12 blocks.
 
-    - Command: framebank train ssv2-b16-8f --bank BANK --run RUN Hardware: not published; no script was.
-    Settings are those the author gave in the reference's issue 4. Expected: about 61 top-1 with 3 spatial
-    views (a user reached 61.1; the paper is quoted with 61.7). Not measured here.
+    Command: framebank train ssv2-b16-8f --bank BANK --run RUN
+
+    Hardware: not published, nor was a script; the settings are those its author gave when asked.
+
+    Expected: about 61 top-1 with 3 spatial views (a user reached 61.1; the paper is quoted with 61.7).
+    Not measured here.
     """
     decoder = DecoderConfig(layers=12, qkv_width=768, heads=12, cls_init="zeros")
     return TrainConfig(decoder=decoder, precision="fp16", eval_split="val", steps=30_000)
@@ -190,8 +212,9 @@ def ssv2_b16_8f() -> TrainConfig:
 def shapes() -> TrainConfig:
     """The demo's shapes world on its tiny CLIP.
 
-    - Command: framebank train shapes --bank BANK --run RUN --label motion
-    - Hardware: 2 CPU cores, no GPU.
+    Command: framebank train shapes --bank BANK --run RUN --label motion
+
+    Hardware: 2 CPU cores, no GPU.
     """
     return TrainConfig(
         decoder=DecoderConfig(layers=2, heads=3, mlp_ratio=2.0, dropout=0.1, head_dropout=0.1),

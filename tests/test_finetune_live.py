@@ -24,7 +24,9 @@ MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 @pytest.fixture(scope="module")
 def golden():
     with np.load(GOLDEN) as arrays:
-        return {name: torch.from_numpy(arrays[name]) for name in arrays.files if arrays[name].dtype != np.uint8}
+        return {
+            name: torch.from_numpy(arrays[name]) for name in arrays.files if arrays[name].dtype != np.uint8
+        }
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +129,7 @@ def test_bank_equals_live_in_both_attention_modes(live, tmp_path):
     found = {}
     for attention in ("maps", "qk"):
         bank = write_live_bank(tmp_path / attention, live, frames, attention)
-        reader = FeatureReader(
-            bank, live.blocks, maps=True, device=torch.device("cpu"), dtype=torch.float32
-        )
+        reader = FeatureReader(bank, live.blocks, maps=True, device=torch.device("cpu"), dtype=torch.float32)
         found[attention] = live.decoder(reader.read(rows))
         bank.close()
     scale = expected.abs().max()
