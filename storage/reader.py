@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage.clip_table import CLIP_TABLE, LISTING, WRITTEN, listing_paths, read_tables
-from storage.commit import ShardRecord, digest_of, read_records, record_path, table_path
+from storage.commit import ShardRecord, digest_of, read_record, read_records, record_path, table_path
 from storage.errors import BankError, CorruptShard, MissingRow
 from storage.layout import ArrayLayout, array_layouts
 from storage.manifest import read_manifest
@@ -162,13 +162,31 @@ class Bank:
             if file is not None:
                 self._files.move_to_end(key)
                 return file
-            record = self.records.get(shard)
-            if record is None or layout.shard_file(shard) not in record.files:
-                return None
-            self._files[key] = file = ShardFile(self.path, layout, record, self.rows_per_shard)
+            file = self._open_shard(layout, shard)
+            if file is not None:
+                self._files[key] = file
             if len(self._files) > OPEN_FILES:
                 self._files.popitem(last=False)
             return file
+
+    def _open_shard(self, layout: ArrayLayout, shard: int) -> "ShardFile | None":
+        record = self.records.get(shard)
+        if record is None or layout.shard_file(shard) not in record.files:
+            return None
+        try:
+            return ShardFile(self.path, layout, record, self.rows_per_shard)
+        except CorruptShard:
+            if self._reread_record(shard) == record:
+                raise
+        return self._open_shard(layout, shard)  # a run has replaced the shard since the bank was opened
+
+    def _reread_record(self, shard: int) -> ShardRecord | None:
+        """The shard's record as it is on disk now, or None if it has none (any more)."""
+        try:
+            self.records[shard] = read_record(record_path(self.path, shard))
+        except FileNotFoundError:
+            self.records.pop(shard, None)
+        return self.records.get(shard)
 
     def _why_missing(self, row: int) -> str:
         found = self.table.filter(pc.field("row") == row).to_pylist()

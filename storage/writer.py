@@ -141,7 +141,9 @@ def create_bank(path: Path, spec: BankSpec, run: str, *, shard_rows: int = 0) ->
     if path.exists() and any(path.iterdir()):
         raise BankError(f"{path} holds files but no bank; name an empty or new folder for the bank")
     if shard_rows % spec.views:
-        raise ValueError(f"a shard holds whole clips of {spec.views} rows, {shard_rows} rows a shard would part one")
+        raise ValueError(
+            f"a shard holds whole clips of {spec.views} rows, {shard_rows} rows a shard would part one"
+        )
     make_folder(path.parent)
     skeleton = temporary_path(path, run)
     create_skeleton(skeleton, spec, shard_rows or rows_per_shard(spec))

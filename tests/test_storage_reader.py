@@ -10,9 +10,9 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import Bank, CorruptShard, MissingRow, NotABank, array_name
+from storage import Bank, BankWriter, CorruptShard, MissingRow, NotABank, array_name
 from storage.commit import record_path
-from tests.small_banks import row_values, small_spec, write_bank
+from tests.small_banks import row_values, small_spec, write_bank, write_shard
 
 OUT = array_name(3, "out")
 
@@ -175,3 +175,13 @@ def test_qk_banks_keep_queries_and_keys(tmp_path):
     spec = write_bank(path, 2, small_spec(attention="qk"))
     assert Bank(path).read(array_name(2, "q"), [1]).shape == (1, 3, 7, 2, 8)
     assert spec.fingerprint != small_spec().fingerprint
+
+
+def test_a_shard_replaced_while_the_bank_is_open_is_read_anew(tmp_path):
+    path = tmp_path / "bank"
+    spec = write_bank(path, 3, failed=(1,))
+    bank = Bank(path)
+    assert bank.rows().tolist() == [0, 2]
+    with BankWriter(path, spec) as writer:
+        write_shard(path, spec, 0, writer=writer)
+    np.testing.assert_array_equal(bank.read(OUT, [2])[0], row_values(spec, 2)[OUT])
