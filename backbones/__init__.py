@@ -1,1 +1,1 @@
-"""Frozen CLIP towers: weights, taps, cross-frame maps, text. Import its modules; each costs only what it needs."""
+"""Frozen CLIP towers: weights, taps, cross-frame maps, text. Import the module you need."""

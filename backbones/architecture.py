@@ -134,7 +134,10 @@ def _unknown(name: str) -> str:
     lowered = {known.lower(): known for known in vit_names()}
     near = [lowered[hit] for hit in difflib.get_close_matches(spelled.lower(), lowered, n=4, cutoff=0.5)]
     hint = f"near names: {', '.join(near)}" if near else "names look like ViT-B-16 or ViT-L-14"
-    return f"unknown model {name!r}: neither an open_clip ViT, nor a folder with {CONFIG_FILE}, nor a .json file; {hint}"
+    return (
+        f"unknown model {name!r}: neither an open_clip ViT, nor a folder with {CONFIG_FILE}, nor a .json "
+        f"file; {hint}"
+    )
 
 
 def _refuse_other_towers(architecture: Architecture) -> None:

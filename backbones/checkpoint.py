@@ -112,11 +112,13 @@ def _read_script(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> Mapping[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BackboneError(
-            f"{path}: holds Python objects that would run code when read, so it was not read ({_culprit(error)}); "
-            "save a plain state dict, or safetensors, and give that"
+            f"{path}: holds Python objects that may run code when read, so it was not read "
+            f"({_culprit(error)}); save a plain state dict, or safetensors, and give that"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BackboneError(_damaged(path, error)) from error

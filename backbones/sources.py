@@ -34,12 +34,14 @@ RANDOM_PREFIX = "random:"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightSource:
-    """Either a local file or a seed, and what is known beside it."""
+    """A local file, a tag still to be fetched, or a seed; and what is known beside it."""
 
     path: Path | None = None
-    """The file to read; None for random weights."""
+    """The file to read, where there is one already."""
     seed: int | None = None
-    """The seed of random weights; None for a file."""
+    """The seed of random weights."""
+    tag: str = ""
+    """The pretrained tag, whose file `fetch` gets; nothing is downloaded for a choice that is refused."""
     quick_gelu: bool | None = None
     """Whether the weights were trained with QuickGELU; None where nobody says."""
     preprocess_cfg: Mapping[str, Any] = field(default_factory=dict)
@@ -47,10 +49,9 @@ class WeightSource:
 
 
 def find_weights(architecture: Architecture, weights: str) -> WeightSource:
-    """The source that `weights` means for this network, downloaded where need be.
+    """The source that `weights` means for this network.
 
-    Raises BackboneError for no weights, an unknown tag (with the known ones), a missing file, a failed
-    download.
+    Raises BackboneError for no weights, an unknown tag (with near or known ones) and a missing file.
     """
     if weights.startswith(RANDOM_PREFIX):
         return WeightSource(seed=_seed(weights))
@@ -62,11 +63,28 @@ def find_weights(architecture: Architecture, weights: str) -> WeightSource:
         else {}
     )
     if tag_cfg:
-        return _download(architecture.name, weights, tag_cfg)
+        quick_gelu = bool(tag_cfg.get("quick_gelu", False))
+        return WeightSource(tag=weights, quick_gelu=quick_gelu, preprocess_cfg=tag_cfg)
     path = Path(weights).expanduser()
     if not path.exists():
         raise BackboneError(_unknown(architecture, weights))
     return _local(path)
+
+
+def fetch(source: WeightSource, architecture: Architecture) -> Path | None:
+    """The file to read, downloaded if it is not in open_clip's cache; None for random weights.
+
+    Raises BackboneError, in one line, where the download fails.
+    """
+    if not source.tag:
+        return source.path
+    try:
+        return Path(download_pretrained(dict(source.preprocess_cfg)))
+    except (OSError, RuntimeError, HTTPException) as error:
+        raise BackboneError(
+            f"could not download the weights {source.tag!r} of {architecture.name}: {first_line(error)}; "
+            "check the network, or download them elsewhere and give the file as weights"
+        ) from error
 
 
 def _seed(weights: str) -> int:
@@ -104,19 +122,6 @@ def _fetch_hub_weights(repository: str) -> Path:
         ) from error
 
 
-def _download(name: str, tag: str, tag_cfg: dict[str, Any]) -> WeightSource:
-    try:
-        path = download_pretrained(tag_cfg)
-    except (OSError, RuntimeError, HTTPException) as error:
-        raise BackboneError(
-            f"could not download the weights {tag!r} of {name}: {first_line(error)}; "
-            "check the network, or download them elsewhere and give the file as weights"
-        ) from error
-    return WeightSource(
-        path=Path(path), quick_gelu=bool(tag_cfg.get("quick_gelu", False)), preprocess_cfg=tag_cfg
-    )
-
-
 def _local(path: Path) -> WeightSource:
     beside = path.parent / CONFIG_FILE
     if beside.is_file():
@@ -142,7 +147,8 @@ def _unknown(architecture: Architecture, weights: str) -> str:
     hint = (
         f"near tags: {', '.join(near)}" if near else f"give {_tags(architecture)}a weight file or random:SEED"
     )
-    return f"weights={weights!r} for {architecture.name}: neither a pretrained tag nor a file that exists; {hint}"
+    known_as = "a pretrained tag nor a file" if architecture.built_in else "random:SEED nor a file"
+    return f"weights={weights!r} for {architecture.name}: neither {known_as} that exists; {hint}"
 
 
 def _tags(architecture: Architecture) -> str:

@@ -16,6 +16,8 @@ from backbones.architecture import vit_names
 from backbones.errors import BackboneError
 
 SHOWN = 3
+DERIVED = {"attn_mask", "text.transformer.embeddings.position_ids"}
+"""Constants that some programs save beside the weights; the model makes its own."""
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, name: str, path: str) -> None:
@@ -43,8 +45,8 @@ def _rename(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
     wanted = model.state_dict()
     if "text.positional_embedding" in wanted and "positional_embedding" in given:
         given = convert_to_custom_text_state_dict(given)
-    if "text.transformer.embeddings.position_ids" not in wanted:
-        given.pop("text.transformer.embeddings.position_ids", None)
+    for derived in DERIVED - wanted.keys():
+        given.pop(derived, None)
     for scalar in ("logit_scale", "logit_bias"):
         if scalar in given and scalar in wanted and given[scalar].numel() == 1:
             given[scalar] = given[scalar].reshape(wanted[scalar].shape)
@@ -78,7 +80,7 @@ def _fitting_names(given: Mapping[str, Tensor]) -> list[str]:
         return []
     depth = sum(name.startswith("visual.") and name.endswith(".attn.in_proj_weight") for name in given)
     found = (patches.shape[0], depth, patches.shape[-1], positions.shape[0] - 1)
-    return [name for name in vit_names() if _shape_of(name) == found][:SHOWN]
+    return sorted((name for name in vit_names() if _shape_of(name) == found), key=len)[:SHOWN]
 
 
 def _shape_of(name: str) -> tuple[int, int, int, int]:

@@ -13,7 +13,7 @@ first in all three.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -132,8 +132,8 @@ class FrozenTower(nn.Module):
         pooled, _ = self.visual._pool(tokens)
         return pooled if self.visual.proj is None else pooled @ self.visual.proj
 
-    def _block(self, index: int) -> ResidualAttentionBlock:
-        return cast(ResidualAttentionBlock, self.visual.transformer.resblocks[index])
+    def _block(self, index: int) -> Any:
+        return self.visual.transformer.resblocks[index]
 
 
 def _run_tapped(
@@ -150,7 +150,7 @@ def _run_tapped(
 def _checked(visual: nn.Module) -> VisionTransformer:
     if not isinstance(visual, VisionTransformer):
         raise BackboneError(
-            f"expected open_clip's VisionTransformer, found {type(visual).__name__}, which has no per-block taps"
+            f"expected open_clip's VisionTransformer, found {type(visual).__name__}: no taps in its blocks"
         )
     if visual.pool_type == "none":
         raise BackboneError(
@@ -181,6 +181,6 @@ def _refuse_untypical(block: nn.Module, index: int) -> None:
     )
     if not typical:
         raise BackboneError(
-            f"block {index}: expected CLIP's plain attention block, found {type(block).__name__}; its q and k would not be "
-            "those that its attention uses, so this tower cannot be tapped"
+            f"block {index}: expected CLIP's plain attention block, found {type(block).__name__}; its q "
+            "and k are not those that its attention uses, so this tower cannot be tapped"
         )

@@ -20,10 +20,11 @@ from open_clip.coca_model import CoCa
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor, nn
 
+from backbones.activation import agreed_activation, uses_quick_gelu
 from backbones.architecture import Architecture, find_architecture, first_line
 from backbones.checkpoint import Checkpoint, read_checkpoint
 from backbones.errors import BackboneError
-from backbones.sources import WeightSource, find_weights
+from backbones.sources import WeightSource, fetch, find_weights
 from backbones.strict import fill
 from backbones.tokenizer import Tokenizer
 
@@ -92,11 +93,13 @@ def load_clip(config: BackboneConfig) -> LoadedClip:
     """
     architecture = find_architecture(config.name)
     source = find_weights(architecture, config.weights)
-    checkpoint = read_checkpoint(source.path) if source.path else None
+    _activation(config, architecture, source, None)  # refuse a contradiction before downloading anything
+    path = fetch(source, architecture)
+    checkpoint = read_checkpoint(path) if path else None
     quick_gelu = _activation(config, architecture, source, checkpoint)
     model = _build(architecture, quick_gelu, seed=source.seed or 0)
     if checkpoint is not None:
-        fill(model, checkpoint.tensors, name=architecture.name, path=str(source.path))
+        fill(model, checkpoint.tensors, name=architecture.name, path=str(path))
     return _finish(model, config, architecture, source)
 
 
@@ -114,20 +117,19 @@ def image_digest(visual: nn.Module) -> str:
 def _activation(
     config: BackboneConfig, architecture: Architecture, source: WeightSource, checkpoint: Checkpoint | None
 ) -> bool:
-    said = {
-        "the weights": checkpoint.quick_gelu
-        if checkpoint and checkpoint.quick_gelu is not None
-        else source.quick_gelu,
-        f"the model {architecture.name}": architecture.quick_gelu,
-        "the option quick_gelu": config.quick_gelu,
-    }
-    voices = {who: choice for who, choice in said.items() if choice is not None}
-    if len(set(voices.values())) > 1:
-        claims = "; ".join(f"{who}: {'QuickGELU' if choice else 'GELU'}" for who, choice in voices.items())
-        raise BackboneError(f"the activation does not fit ({claims}); choose as the weights demand")
-    if voices:
-        return next(iter(voices.values()))
-    return architecture.built_in and checkpoint is not None and checkpoint.openvclip
+    agreed = agreed_activation(
+        {
+            "the weight file": checkpoint.quick_gelu if checkpoint else None,
+            f"the weights {source.tag}"
+            if source.tag
+            else "the description beside the weights": source.quick_gelu,
+            f"the model {architecture.name}": architecture.quick_gelu,
+            "the option quick_gelu": config.quick_gelu,
+        }
+    )
+    if agreed is None:
+        return architecture.built_in and checkpoint is not None and checkpoint.openvclip
+    return agreed
 
 
 def _build(architecture: Architecture, quick_gelu: bool, *, seed: int) -> Any:
@@ -161,23 +163,20 @@ def _finish(
     height, width = model.visual.image_size
     return LoadedClip(
         model=model.to(DTYPES[config.precision]),
-        tokenizer=Tokenizer(architecture.model_cfg["text_cfg"], folder=architecture.folder),
+        tokenizer=Tokenizer(
+            architecture.model_cfg["text_cfg"], folder=None if architecture.hub_id else architecture.folder
+        ),
         name=architecture.name,
         digest=digest,
         mean=_triple(preprocess.get("mean") or OPENAI_DATASET_MEAN),
         std=_triple(preprocess.get("std") or OPENAI_DATASET_STD),
         size=(height, width),
-        quick_gelu=model_uses_quick_gelu(model.visual),
+        quick_gelu=uses_quick_gelu(model.visual),
         precision=config.precision,
         logit_scale=logit_scale,
         interpolation=preprocess.get("interpolation") or "bicubic",
         resize_mode=preprocess.get("resize_mode") or "shortest",
     )
-
-
-def model_uses_quick_gelu(visual: nn.Module) -> bool:
-    """Whether an open_clip image tower runs QuickGELU, read off the tower itself."""
-    return any(type(module).__name__ == "QuickGELU" for module in visual.modules())
 
 
 def _triple(values: Sequence[float]) -> tuple[float, float, float]:
