@@ -8,7 +8,7 @@ Streams without such claims (MPEG-TS, live recordings of unknown size) pass.
 
 from collections.abc import Iterator
 
-RIFF_SLACK = 16  # some AVI writers count a trailing pad or header twice
+RIFF_SLACK = 8  # some AVI writers count the header of the file too
 SEGMENT = b"\x18\x53\x80\x67"
 EBML = b"\x1a\x45\xdf\xa3"
 MP4_FIRST = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"})

@@ -21,6 +21,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from video.containers import is_fragmented
+from video.pyav_video import PyAVVideo, Refused
+
+# After PyAV: decord makes its symbols global, and a PyAV loaded later would call decord's libvpx of 2019.
 try:
     import decord
     from decord._ffi.base import DECORDError, DECORDLimitReachedError
@@ -29,9 +33,6 @@ try:
 except ImportError:  # not published for this platform
     decord = None
     FAILURES = (RuntimeError,)
-
-from video.containers import is_fragmented
-from video.pyav_video import PyAVVideo, Refused
 
 INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 NO_FAULTS: Any = 1e-9  # declared int there, read as a number

@@ -122,7 +122,7 @@ def _hmdb51(path: str, match: re.Match[str]) -> list[Entry]:
         name, _, part = text.rpartition(" ")
         if part not in HMDB51_SPLITS or not name.strip():
             raise InputError(
-                f"{path}, line {line}: expected 'name.avi' and 0, 1 or 2; found {text!r}; correct or remove it"
+                f"{path}, line {line}: expected 'name.avi' and 0, 1 or 2; found {text!r}; correct it"
             )
         entry = Entry(line=line, path=f"{match[1]}/{name.strip()}", label=match[1], split=HMDB51_SPLITS[part])
         entries.append(entry)

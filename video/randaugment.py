@@ -6,6 +6,7 @@ afterwards: nothing else in the process notices. A lock keeps threads of one pro
 """
 
 import random
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 EVL_POLICY = "rand-m7-n4-mstd0.5-inc1"
+RAND_AUGMENT = re.compile(r"rand(-(m|n|p|mstd|mmax|inc|w|t)\d+(\.\d+)?)+$")
 _GLOBAL_GENERATORS = threading.Lock()
 
 
@@ -22,9 +24,8 @@ def rand_augment(
     frames: UInt8[np.ndarray, "T H W 3"], policy: str, seed: int
 ) -> UInt8[np.ndarray, "T H W 3"]:
     """`policy` in timm's notation, bicubic, drawn from `seed`; shifts reach up to 0.45 of the short side."""
-    from timm.data.auto_augment import (
-        rand_augment_transform,
-    )  # imports torch: only where RandAugment is asked for
+    # timm imports torch (2.5 s): only where RandAugment is asked for
+    from timm.data.auto_augment import rand_augment_transform
 
     reach = int(min(frames.shape[1:3]) * 0.45)
     augment = rand_augment_transform(

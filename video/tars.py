@@ -16,8 +16,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from http.client import HTTPException
 from itertools import takewhile
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from webdataset.shardlists import expand_urls
 from webdataset.tariterators import group_by_keys
@@ -81,8 +80,10 @@ def _entries(shard: str, name: str) -> Iterator[Entry]:
 def _members(shard: str) -> Iterator[dict[str, Any]]:
     """What webdataset's grouping wants: name and "data", which here is (offset, size) for media and bytes for
     side files."""
-    stream = open_url(shard) if is_url(shard) else Path(shard).open("rb")
-    with stream, tarfile.open(fileobj=stream, mode="r:" if stream.seekable() else "r|") as tar:
+    with (
+        _opened(shard) as stream,
+        tarfile.open(fileobj=stream, mode="r:" if stream.seekable() else "r|") as tar,
+    ):
         while (member := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # a million headers would stay in memory
             if (
@@ -100,6 +101,10 @@ def _members(shard: str) -> Iterator[dict[str, Any]]:
             else:
                 continue
             yield {"fname": member.name, "data": data, "__url__": shard}
+
+
+def _opened(shard: str) -> IO[bytes]:
+    return open_url(shard) if is_url(shard) else open(shard, "rb")
 
 
 def _sample(sample: dict[str, Any], shard: str, name: str, number: int) -> Iterator[Entry]:

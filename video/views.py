@@ -18,7 +18,7 @@ from jaxtyping import Int64, UInt8
 
 from video.clip import Clip
 from video.decode import Video, open_video
-from video.randaugment import rand_augment
+from video.randaugment import RAND_AUGMENT, rand_augment
 from video.ranges import read_bytes
 from video.sampling import Sampling, frame_indices
 from video.transforms import Box, Resize, Size, crop_to, eval_crops, flipped, random_box
@@ -58,7 +58,8 @@ class ViewPlan:
     def __post_init__(self):
         _require(self.kind in ("eval", "train"), "kind", "eval or train", self.kind)
         _require(self.resize in ("bicubic", "bilinear"), "resize", "bicubic or bilinear", self.resize)
-        _require(min(self.hw) >= 1, "size", "at least 1 pixel", self.size)
+        whole = isinstance(self.size, int) or len(self.size) == 2
+        _require(whole and min(self.hw) >= 1, "size", "a side or (h, w) of at least 1 pixel", self.size)
         _require(self.temporal_views >= 1, "temporal_views", "at least 1", self.temporal_views)
         _require(self.spatial_views in (1, 3), "spatial_views", "1 or 3", self.spatial_views)
         _require(self.augmented_views >= 1, "augmented_views", "at least 1", self.augmented_views)
@@ -78,6 +79,8 @@ class ViewPlan:
         """Refuse settings that the plan's kind would ignore."""
         train = self.kind == "train"
         wrong = "evl-eval" if train else "evl-train"
+        policy = not self.randaugment or RAND_AUGMENT.match(self.randaugment)
+        _require(bool(policy), "randaugment", "a policy like 'rand-m7-n4-mstd0.5-inc1'", self.randaugment)
         _require(self.sampling.kind != wrong, "sampling.kind", f"one for kind={self.kind!r}", wrong)
         if train:
             grid = self.temporal_views, self.spatial_views
