@@ -1,8 +1,8 @@
 """GELU or QuickGELU: asked of everybody who knows, and refused where they disagree.
 
-OpenAI trained CLIP with QuickGELU, x * sigmoid(1.702 x); most later weights use GELU. The tensors fit both, so
-a model with the wrong one loads, runs and answers worse. Those who may know: the weight file (OpenAI's carry
-marks), the tag or the description beside the file, the model's name or description, and the user.
+OpenAI trained CLIP with QuickGELU, x * sigmoid(1.702 x); most later weights use GELU. The tensors fit both,
+so a model with the wrong one loads, runs and answers worse. Those who may know: the weight file (OpenAI's
+carry marks), the tag or the description beside the file, the model's name or description, and the user.
 """
 
 from collections.abc import Mapping

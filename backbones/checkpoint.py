@@ -12,6 +12,7 @@ and the prefixes `module.` (data parallel) and `model.`. All of them are peeled 
 """
 
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -142,8 +143,8 @@ def _damaged(path: Path, error: BaseException) -> str:
 
 
 def _culprit(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line]
-    return lines[0][:160] if lines else "weights-only reading refused it"
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f"it names {named.group(1)}" if named else "weights-only reading refused it"
 
 
 def _summary(content: Mapping[str, Any]) -> str:

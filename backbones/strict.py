@@ -69,6 +69,8 @@ def _complaint(kind: str, names: list[str]) -> str:
 
 
 def _suggestion(given: Mapping[str, Tensor]) -> str:
+    if "conv1.weight" in given:
+        return "; these are an image tower's tensors alone: give the whole CLIP's"
     fitting = _fitting_names(given)
     return f"; by its shapes it fits {', '.join(fitting)}" if fitting else ""
 

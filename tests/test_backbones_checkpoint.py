@@ -62,8 +62,8 @@ def test_openai_entries_in_a_plain_state_dict(tmp_path):
 def test_a_pickle_that_would_run_code_is_refused(tmp_path):
     torch.save({"state_dict": Trap(tmp_path / "sprung")}, tmp_path / "trap.pt")
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
-    for name in ("trap.pt", "bare.pt"):
-        with pytest.raises(BackboneError, match="may run code") as refusal:
+    for name, culprit in (("trap.pt", "it names posix.mkdir"), ("bare.pt", "refused it")):
+        with pytest.raises(BackboneError, match=f"may run code .*{culprit}") as refusal:
             read_checkpoint(tmp_path / name)
         assert "\n" not in str(refusal.value)
     assert not (tmp_path / "sprung").exists()

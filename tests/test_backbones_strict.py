@@ -45,6 +45,10 @@ def test_another_network_is_recognised_by_its_shapes():
     assert "by its shapes it fits ViT-L-14" in refuse(tensors)
 
 
+def test_an_image_tower_alone_is_recognised():
+    assert "give the whole CLIP's" in refuse(small_model().visual.state_dict())
+
+
 def test_half_precision_is_widened_and_scalars_may_be_vectors():
     source, model = small_model(2), small_model(1)
     tensors = {name: tensor.half() for name, tensor in tensors_of(source).items()}
