@@ -106,7 +106,7 @@ def test_listing_skips_the_videos(server: Server) -> None:
     with open_url(server.url + "/s-0.tar") as file:
         assert file.seekable()
     assert len(listed) == 2
-    assert server.sent < 2 * len(BIG)  # the unread answer to the first request may already be under way
+    assert server.sent < len(BIG) / 2
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -134,16 +134,12 @@ def test_what_is_not_there(server: Server) -> None:
         read_bytes(Clip(key="x", path=server.url + "/x.mp4"))
     with pytest.raises(InputError, match=r"expected a tar at .*/x\.tar; found: HTTP 404"):
         list_clips(server.url + "/x.tar")
-    with pytest.raises(DecodeError, match="unreadable: .*refused"):
+    with pytest.raises(DecodeError, match=r"unreadable: .*refused"):
         read_bytes(Clip(key="x", path="http://127.0.0.1:9/x.mp4"))
     with pytest.raises(InputError, match="shell commands"):
-        read_bytes_of_a_pipe()
+        list_clips("pipe:cat /tmp/x.tar")
     with pytest.raises(InputError, match="unknown:"):
         list_clips("unknown://host/x.tar")
-
-
-def read_bytes_of_a_pipe() -> None:
-    list_clips("pipe:cat /tmp/x.tar")
 
 
 def test_a_list_may_name_urls(server: Server, tmp_path) -> None:

@@ -12,6 +12,7 @@ RIFF_SLACK = 8  # some AVI writers count the header of the file too
 SEGMENT = b"\x18\x53\x80\x67"
 EBML = b"\x1a\x45\xdf\xa3"
 MP4_FIRST = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"})
+MP4_BOXES = MP4_FIRST | {b"moof", b"mfra", b"sidx", b"ssix", b"emsg", b"uuid", b"meta", b"udta"}
 
 
 def truncation(data: bytes) -> str:
@@ -54,7 +55,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int]]:
             size = int.from_bytes(data[position + 8 : position + 16])
         elif size == 0:  # to the end of the file
             size = len(data) - position
-        if size < 8 or not kind.isascii():
+        if size < 8 or kind not in MP4_BOXES:  # no box: rubbish that players ignore too
             return
         yield kind, position + size
         position += size

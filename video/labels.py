@@ -82,9 +82,7 @@ def _clip(entry: Entry, numbers: dict[str, int], source: str) -> Clip:
             f"{source}, line {entry.line}: expected a label from 0 (-1 for none); found {label}; correct it"
         )
     return Clip(
-        key=entry.key or posixpath.normpath(entry.path.replace("\\", "/"))
-        if "://" not in entry.path
-        else entry.path,
+        key=entry.key or _key(entry.path),
         path=entry.path,
         offset=entry.offset,
         size=entry.size,
@@ -94,6 +92,10 @@ def _clip(entry: Entry, numbers: dict[str, int], source: str) -> Clip:
         split=entry.split,
         attributes=entry.attributes,
     )
+
+
+def _key(path: str) -> str:
+    return path if "://" in path else posixpath.normpath(path)
 
 
 def _kind(label: str) -> str:

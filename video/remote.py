@@ -28,8 +28,8 @@ class SupportsRead(Protocol):
 
 
 def is_url(path: str) -> bool:
-    """True for http://..., gs://... and the like; false for local paths."""
-    return "://" in path and not path.startswith("file:")
+    """True for http://..., gs://... and the like (pipe: among them); false for local paths."""
+    return path.startswith("pipe:") or ("://" in path and not path.startswith("file:"))
 
 
 def read_range(url: str, offset: int, size: int) -> bytes:
@@ -48,7 +48,7 @@ def open_url(url: str) -> IO[bytes]:
     """A URL as a file; seekable if it is HTTP and the server serves ranges. Raises as read_range does."""
     if not _is_http(url):
         return _streamed(url)
-    response = _persistently(lambda: _request(url, "bytes=0-"))
+    response = _persistently(lambda: _request(url, "bytes=0-0"))
     length = response.headers.get("Content-Range", "").rpartition("/")[2]
     if response.status == 206 and length.isdecimal():
         response.close()
