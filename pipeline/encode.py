@@ -20,6 +20,7 @@ from backbones.maps import cross_frame_maps
 from backbones.taps import FrozenTower
 from backbones.weights import BackboneConfig, load_clip
 from pipeline.decode_worker import DecodeOutcome
+from pipeline.outcomes import Line, failed_attempts, fresh_lines
 from pipeline.task import ShardTask
 from storage import (
     FAILED,
@@ -33,9 +34,7 @@ from storage import (
     SpecMismatch,
     array_name,
 )
-from video import DecodedClip
 
-Line = dict[str, Any]
 Values = dict[str, np.ndarray]
 
 
@@ -220,37 +219,6 @@ def encode_rows(tower: FrozenTower, frames: np.ndarray, spec: BankSpec) -> Value
     return {name: values.float().cpu().numpy() for name, values in kept.items()}
 
 
-def fresh_lines(
-    task: ShardTask, outcomes: Sequence[DecodeOutcome], views: int
-) -> list[tuple[Line, np.ndarray | None]]:
-    """Clip table lines of the tried clips, one per view, with that view's frames where they were decoded."""
-    fresh: list[tuple[Line, np.ndarray | None]] = []
-    for line, outcome in zip(task.lines, outcomes, strict=True):
-        labelling = {
-            name: line[name] for name in ("key", "label", "class_name", "split", "captions", "attributes")
-        }
-        common = labelling | {"outcome": outcome.outcome, "reason": outcome.reason}
-        for view in range(views):
-            facts = {} if outcome.clip is None else decoded_facts(outcome.clip, view)
-            frames = None if outcome.clip is None else outcome.clip.frames[view]
-            fresh.append((common | facts | {"row": line["row"] + view, "view": view}, frames))
-    return fresh
-
-
-def decoded_facts(clip: DecodedClip, view: int) -> Line:
-    """What the clip table keeps of one decoded view."""
-    return {
-        "content": clip.content,
-        "decoder": clip.decoder,
-        "indices": clip.indices[view].tolist(),
-        "num_frames": clip.num_frames,
-        "fps": clip.fps,
-        "width": clip.width,
-        "height": clip.height,
-        "rotation": clip.rotation,
-    }
-
-
 def write_row(writer: ShardWriter, line: Line, values: Values | None) -> Line:
     """Write a row's values; its line, turned to failed where the values cannot be stored."""
     if values is None:
@@ -260,10 +228,3 @@ def write_row(writer: ShardWriter, line: Line, values: Values | None) -> Line:
     except BankError as error:
         return line | {"outcome": FAILED, "reason": f"encoding: {error}"}
     return line
-
-
-def failed_attempts(task: ShardTask, lines: Sequence[Line], tried: set[int]) -> dict[str, int]:
-    """Vain attempts by row for the commit record: earlier ones plus this one."""
-    earlier = dict(task.attempts)
-    failed = sorted({line["row"] - line["view"] for line in lines if line["outcome"] == FAILED})
-    return {str(row): earlier.get(row, 0) + (row in tried) for row in failed}

@@ -37,7 +37,8 @@ from pipeline.decode_worker import decode_shard
 from pipeline.encode import EncoderConfig, EncodeWorker, ShardReport, backbone_spec
 from pipeline.errors import ExtractionError
 from pipeline.estimate import refuse_small_disk
-from pipeline.plan import listing_lines, outcome_counts, pending_tasks
+from pipeline.outcomes import outcome_counts
+from pipeline.plan import listing_lines, pending_tasks
 from pipeline.progress import ExtractionProgress, show_account
 from pipeline.task import ShardTask
 from storage import WRITTEN, Bank, BankSpec, BankWriter

@@ -5,7 +5,6 @@ as long as they have attempts left: their clips are decoded once more, all other
 is committed.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from pipeline.config import ExtractConfig
 from pipeline.task import ShardTask
-from storage import FAILED, QUARANTINED, WRITTEN, Bank, BankWriter, ShardRecord
+from storage import Bank, BankWriter, ShardRecord
 from video import Clip, list_clips
 
 
@@ -72,18 +71,3 @@ def retry_task(
         kept=tuple(line for line in table if line["row"] - line["view"] not in again),
         attempts=tuple(record.attempts.items()),
     )
-
-
-def outcome_counts(bank: Bank, *, attempts: int) -> dict[str, int]:
-    """Clips (not rows) by outcome; one bad view spoils a clip, and failed ones without attempts left are
-    quarantined.
-    """
-    table = bank.table.select(["row", "view", "outcome"]).to_pydict()
-    spent = {row for record in bank.records.values() for row, n in record.attempts.items() if n >= attempts}
-    clips: dict[int, str] = {}
-    for row, view, outcome in zip(table["row"], table["view"], table["outcome"], strict=True):
-        clip = row - view
-        found = QUARANTINED if outcome == FAILED and clip in spent else outcome
-        if clips.get(clip, WRITTEN) == WRITTEN:
-            clips[clip] = found
-    return dict(Counter(clips.values()))
