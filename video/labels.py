@@ -5,6 +5,7 @@ numbers them). A mixture is refused, because it is most often a damaged line tha
 class of its own.
 """
 
+import os
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,13 +47,21 @@ class Entry:
         return replace(self, captions=captions, line=self.line if line is None else line)
 
 
-def clips_of(entries: Iterable[Entry], classes: Sequence[str], source: str) -> list[Clip]:
+def is_fixed(path: str) -> bool:
+    """True for a path that does not depend on a folder: absolute, or a URL."""
+    return path.startswith("/") or "://" in path or os.path.isabs(path)
+
+
+def clips_of(
+    entries: Iterable[Entry], classes: Sequence[str], source: str, *, folder: str = ""
+) -> list[Clip]:
     """Clips of a source whose labels are indices, names or none.
 
     Args:
         entries: in the source's order.
         classes: names in the order of their indices; empty: the names found, sorted.
         source: for errors.
+        folder: what relative paths are relative to; empty: they stay as they are.
 
     Raises:
         InputError: indices and names mixed, some labels missing, an index below -1, a name that is not in
@@ -72,10 +81,10 @@ def clips_of(entries: Iterable[Entry], classes: Sequence[str], source: str) -> l
             f"{source}, line {line}: expected one of {len(order)} classes; found {unknown[0]!r}; "
             "correct the label or the list of classes"
         )
-    return [_clip(entry, numbers if names else {}, source) for entry in entries]
+    return [_clip(entry, numbers if names else {}, source, folder) for entry in entries]
 
 
-def _clip(entry: Entry, numbers: dict[str, int], source: str) -> Clip:
+def _clip(entry: Entry, numbers: dict[str, int], source: str, folder: str) -> Clip:
     label = numbers[entry.label] if numbers else int(entry.label or -1)
     if label < -1:
         raise InputError(
@@ -83,7 +92,7 @@ def _clip(entry: Entry, numbers: dict[str, int], source: str) -> Clip:
         )
     return Clip(
         key=entry.key or _key(entry.path),
-        path=entry.path,
+        path=entry.path if not folder or is_fixed(entry.path) else os.path.join(folder, entry.path),
         offset=entry.offset,
         size=entry.size,
         label=label,

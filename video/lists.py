@@ -21,7 +21,7 @@ from dataclasses import replace
 from video.clip import Clip, require_unique
 from video.errors import InputError
 from video.extensions import MEDIA_EXTENSIONS
-from video.labels import Entry, clips_of
+from video.labels import Entry, clips_of, is_fixed
 from video.tables import is_table, read_table
 
 LIST_EXTENSIONS = (".txt", ".csv", ".tsv", ".lst", ".list")
@@ -46,8 +46,8 @@ def list_file(path: str, *, root: str = "") -> list[Clip]:
     stem = os.path.splitext(os.path.basename(path))[0]
     classes = _class_index(path)
     if match := HMDB51.match(stem):
-        return _located(clips_of(_hmdb51(path, match), _hmdb51_classes(path, match[2]), path), path, root)
-    if is_table(path):
+        entries, classes = _hmdb51(path, match), _hmdb51_classes(path, match[2])
+    elif is_table(path):
         entries = list(read_table(path))
     else:
         entries = [_entry(line, text, path) for line, text in _lines(path)]
@@ -55,7 +55,9 @@ def list_file(path: str, *, root: str = "") -> list[Clip]:
         entries = [_ucf101(entry, classes, match[1], path) for entry in entries]
     if not entries:
         raise InputError(f"expected lines 'path label' in {path}; found none; write one line for each video")
-    return _located(clips_of(entries, classes, path), path, root)
+    clips = clips_of(entries, classes, path, folder=_folder(entries, path, root))
+    require_unique(clips, path)
+    return clips
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
@@ -135,19 +137,11 @@ def _hmdb51_classes(path: str, split: str) -> list[str]:
     return sorted(match[1] for match in matches if match and match[2] == split)
 
 
-def _located(clips: list[Clip], path: str, root: str) -> list[Clip]:
-    """Clips with their paths joined to the root; keys stay as the list writes them."""
-    require_unique(clips, path)
-    base = _base(clips, path, root)
-    return [replace(c, path=c.path if _is_fixed(c.path) else os.path.join(base, c.path)) for c in clips]
-
-
-def _base(clips: list[Clip], path: str, root: str) -> str:
+def _folder(entries: list[Entry], path: str, root: str) -> str:
     """The folder that the list's paths are relative to. A few paths are tried, not a million: a list may name
-    files that are lost (they fail one by one, later), but if none of the first ones exists the root is
-    wrong."""
+    lost files (they fail one by one, later), but if none of the first ones exists the root is wrong."""
     folders = [root] if root else [os.path.dirname(path) or ".", "."]
-    names = [clip.path for clip in clips[:PROBED] if not _is_fixed(clip.path)]
+    names = [entry.path for entry in entries[:PROBED] if not is_fixed(entry.path)]
     for folder in folders:
         if not names or any(os.path.lexists(os.path.join(folder, name)) for name in names):
             return folder
@@ -156,7 +150,3 @@ def _base(clips: list[Clip], path: str, root: str) -> str:
         f"expected the videos of {path} below {where}; found none of the first {len(names)} "
         f"(such as {names[0]!r}); give the folder that the paths are relative to as root"
     )
-
-
-def _is_fixed(path: str) -> bool:
-    return os.path.isabs(path) or "://" in path
