@@ -48,13 +48,15 @@ class DecordVideo:
         self._look = look
         if not look.alone:
             raise Refused("decord may choose another of several video streams")
+        times = look.packet_times  # before decord opens the file, which may crash where this raises
+        if not _indexed(data, look):
+            raise Refused(f"decord would miscount the frames of this {look.container} file")
         self._reader = _reader(data)
         self.num_frames = len(self._reader)
-        if self.num_frames != look.num_frames:
-            raise Refused(f"decord counts {self.num_frames} frames, FFmpeg shows {look.num_frames}")
-        keys = np.array(self._reader.get_key_indices())
-        if not _indexed(data, look) or not counts_exactly(look.packet_times, keys):
-            raise Refused(f"decord would miscount the frames of this {look.container} file")
+        if self.num_frames != len(times):
+            raise Refused(f"decord counts {self.num_frames} frames, FFmpeg shows {len(times)}")
+        if not counts_exactly(times, np.array(self._reader.get_key_indices())):
+            raise Refused("decord would miscount the frames: its keyframes are no clean starts")
         self.fps = look.fps
         self.rotation = look.rotation
         self.width, self.height = look.width, look.height

@@ -19,6 +19,8 @@ from jaxtyping import UInt8
 
 from video.errors import DecodeError
 
+DAMAGE = (av.error.FFmpegError, IndexError)  # PyAV's own, where damage makes new streams appear while reading
+
 
 class Refused(Exception):
     """decord cannot serve this file; PyAV may."""
@@ -76,7 +78,7 @@ class PyAVVideo:
                     seen += 1
                     if len(found) == len(wanted):
                         return found
-            except av.error.FFmpegError as error:
+            except DAMAGE as error:
                 raise DecodeError(
                     f"damaged: frame {seen} cannot be decoded ({_cause(error)})", self.name
                 ) from error
@@ -96,7 +98,7 @@ class PyAVVideo:
             try:
                 packets = container.demux(self._stream(container))
                 times = [packet.pts for packet in packets if packet.size and not packet.is_discard]
-            except av.error.FFmpegError as error:
+            except DAMAGE as error:
                 raise DecodeError(f"damaged: reading stopped ({_cause(error)})", self.name) from error
         if not times:
             raise DecodeError("no frames: the video stream is empty", self.name)
@@ -106,7 +108,7 @@ class PyAVVideo:
         try:
             for frame in container.decode(self._stream(container)):
                 return frame
-        except av.error.FFmpegError as error:
+        except DAMAGE as error:
             raise DecodeError(f"damaged: no frame can be decoded ({_cause(error)})", self.name) from error
         raise DecodeError("no frames: the video stream is empty", self.name)
 
@@ -124,7 +126,7 @@ class PyAVVideo:
     def _open(self) -> InputContainer:
         try:
             container = cast(InputContainer, av.open(io.BytesIO(self._data), metadata_errors="replace"))
-        except av.error.FFmpegError as error:
+        except DAMAGE as error:
             raise DecodeError(f"not a media file: no known container ({_cause(error)})", self.name) from error
         for stream in container.streams.video:
             if stream.codec_context is not None:
@@ -132,5 +134,5 @@ class PyAVVideo:
         return container
 
 
-def _cause(error: av.error.FFmpegError) -> str:
-    return f"FFmpeg: {error.strerror or error}"
+def _cause(error: Exception) -> str:
+    return f"FFmpeg: {getattr(error, 'strerror', None) or error}"
