@@ -17,6 +17,8 @@ from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import nn
 
+from decoders.pooling import TokenParts, pool_tokens
+
 
 class QueryAttention(nn.Module):
     """Multi-head attention of one query per clip; `qkv_width` may differ from the tokens' width."""
@@ -37,29 +39,22 @@ class QueryAttention(nn.Module):
     def forward(
         self,
         query: Float[torch.Tensor, "N C"],
-        tokens: Float[torch.Tensor, "N S C"],
+        parts: TokenParts,
         scale: Float[torch.Tensor, " C"],
         shift: Float[torch.Tensor, " C"],
     ) -> Float[torch.Tensor, "N C"]:
-        """Attend from `query` to `tokens * scale + shift`; the tokens come normalised, the affine part is
-        folded in.
-        """
-        weights = self._weights(query, tokens, scale)
-        pooled = einsum(weights, tokens, "n h s, n s c -> n h c") * scale + shift
+        """Attend from `query` to `y * scale + shift`, with y the tokens normalised without an affine part."""
+        pooled = pool_tokens(self._folded(query, scale).to(scale.dtype), parts) * scale + shift
         per_head = rearrange(self.v_proj.weight, "(h d) c -> h d c", h=self.heads)
         values = rearrange(einsum(pooled, per_head, "n h c, h d c -> n h d"), "n h d -> n (h d)")
         return self.out_proj(values + self.v_proj.bias)
 
-    def _weights(
-        self,
-        query: Float[torch.Tensor, "N C"],
-        tokens: Float[torch.Tensor, "N S C"],
-        scale: Float[torch.Tensor, " C"],
-    ) -> Float[torch.Tensor, "N H S"]:
+    def _folded(
+        self, query: Float[torch.Tensor, "N C"], scale: Float[torch.Tensor, " C"]
+    ) -> Float[torch.Tensor, "N H C"]:
+        """The query of each head as it meets the normalised tokens."""
         q = rearrange(self.q_proj(query), "n (h d) -> n h d", h=self.heads)
         per_head = rearrange(self.k_proj.weight, "(h d) c -> h d c", h=self.heads)
         folded = einsum(q, per_head, "n h d, h d c -> n h c") * scale * q.shape[-1] ** -0.5
-        scores = einsum(folded, tokens, "n h c, n s c -> n h s")
         # the bias of the keys cancels; naming it gives it the zero gradient that optimisers and DDP expect
-        scores = scores + 0.0 * self.k_proj.bias.sum()
-        return scores.softmax(dim=-1).to(tokens.dtype)
+        return folded + 0.0 * self.k_proj.bias.sum()

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from torch import nn
 
 from decoders.attention import QueryAttention
 from decoders.config import DecoderConfig
+from decoders.pooling import TokenParts
 from decoders.temporal import CrossFrameTable, TemporalConv
 from training.checkpoint import CheckpointError, load_checkpoint
 
@@ -78,12 +77,9 @@ class DecoderLayer(nn.Module):
         self.mlp = nn.Sequential(OrderedDict(mlp))
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
 
-    def forward(
-        self, query: Float[torch.Tensor, "N C"], tokens: Float[torch.Tensor, "N S C"]
-    ) -> Float[torch.Tensor, "N C"]:
+    def forward(self, query: Float[torch.Tensor, "N C"], parts: TokenParts) -> Float[torch.Tensor, "N C"]:
         """The query after this layer; norm3's scale and shift are folded into the attention."""
-        normed = F.layer_norm(tokens, tokens.shape[-1:], eps=self.norm3.eps)
-        query = query + self.attn(self.norm1(query), normed, self.norm3.weight, self.norm3.bias)
+        query = query + self.attn(self.norm1(query), parts, self.norm3.weight, self.norm3.bias)
         return query + self.mlp(self.norm2(query))
 
 
@@ -93,6 +89,7 @@ class EVLTrunk(nn.Module):
     def __init__(self, config: DecoderConfig, shape: TokenShape) -> None:
         super().__init__()
         layers = range(config.layers)
+        self.grid = shape.grid
         self.cls_token = nn.Parameter(torch.zeros(shape.width))
         if config.cls_init == "normal":
             nn.init.normal_(self.cls_token, std=0.02)
@@ -115,30 +112,43 @@ class EVLTrunk(nn.Module):
             )
         query = self.cls_token.expand(len(features[0].out), -1)
         for i, layer in enumerate(self.decoder_layers):
-            query = layer(query, rearrange(self.tokens(i, features[i]), "n t l c -> n (t l) c"))
+            query = layer(query, self.parts(i, features[i]))
         return query
 
-    def tokens(self, i: int, block: BlockFeatures) -> Float[torch.Tensor, "N T L C"]:
+    def parts(self, i: int, block: BlockFeatures) -> TokenParts:
         """What layer `i` attends to: the frozen tokens and what each temporal module adds to them."""
-        tokens = block.out
-        if self.temporal_conv is not None:
-            tokens = tokens + self.temporal_conv[i](block.out)
-        if self.temporal_pos_embed is not None:
-            tokens = tokens + self._position(i, block.out.shape[1])
-        if self.cross_attention is not None and block.out.shape[1] > 1:
-            if block.map_prev is None or block.map_next is None:
-                raise ValueError("this decoder reads cross-frame maps, found features without them")
-            tokens = tokens + self.cross_attention[i](block.map_prev, block.map_next)
-        return tokens
+        table, conv = self._table(i, block), self._conv(i)
+        return TokenParts(
+            out=block.out,
+            maps=None if table is None else (block.map_prev, block.map_next),  # pyright: ignore[reportArgumentType]
+            grid=self.grid,
+            taps=None if conv is None else conv.residual_taps,
+            added=self._added(i, block.out.shape[1]),
+            tables=None if table is None else (table.w1, table.w2),
+        )
 
-    def _position(self, i: int, frames: int) -> Float[torch.Tensor, "T 1 C"]:
-        assert self.temporal_pos_embed is not None
+    def _conv(self, i: int) -> TemporalConv | None:
+        return None if self.temporal_conv is None else self.temporal_conv[i]  # pyright: ignore[reportReturnType]
+
+    def _table(self, i: int, block: BlockFeatures) -> CrossFrameTable | None:
+        """The displacement table of layer `i`; None where it is off or there is but one frame."""
+        if self.cross_attention is None or block.out.shape[1] == 1:
+            return None
+        if block.map_prev is None or block.map_next is None:
+            raise ValueError("this decoder reads cross-frame maps, found features without them")
+        return self.cross_attention[i]  # pyright: ignore[reportReturnType]
+
+    def _added(self, i: int, frames: int) -> Float[torch.Tensor, "T C"] | None:
+        """Position and convolution bias, whichever there are."""
+        conv = self._conv(i)
+        if self.temporal_pos_embed is None:
+            return None if conv is None else conv.bias.expand(frames, -1)
         position = self.temporal_pos_embed[i]
         if len(position) != frames:
             raise ValueError(
                 f"expected clips of {len(position)} frames, as the position embedding has, found {frames}"
             )
-        return position.unsqueeze(1)
+        return position if conv is None else position + conv.bias
 
 
 class EVLDecoder(nn.Module):

@@ -4,28 +4,29 @@ A frozen image tower sees each frame alone, and attention over the tokens of all
 play the clip backwards and nothing changes. Each module adds something to the frozen tokens F (N,T,L,C) that
 does depend on time; all three read the frozen inputs, never each other's output, and each can be left out.
 
-* `TemporalConv`: depthwise over time, kernel 3, per token and channel, as three scaled shifts (a Conv1d would
+* a depthwise convolution over time, kernel 3, per token and channel, as three scaled shifts (a Conv1d would
   first
-  bring time to the last axis, two transposes of the largest tensor of the step).
-* a position per frame, (T,C), which needs no code of its own.
-* `CrossFrameTable`: the tower's own queries and keys, compared between neighbouring frames, give for each
-  patch a map of
-  where in the next (or last) frame it is found; each displacement carries a learned vector, and a patch
-  receives the average of these vectors under its map: a soft optical-flow code.
+  bring time to the last axis, two transposes of the largest tensor of the step);
+* a position per frame, (T,C);
+* the tower's own queries and keys, compared between neighbouring frames, give for each patch a map of where
+  in the
+  neighbour it is found; each displacement carries a learned vector, and a patch receives the average of these
+  vectors under its map: a soft optical-flow code.
+
+The modules here hold parameters; the functions compute, forward and backward, on pieces of a batch small
+enough to stay in a CPU's cache. `decoders.pooling` strings them together.
 """
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import nn
 
 
 class TemporalConv(nn.Module):
-    """Depthwise convolution over time: kernel 3, zero padding; `weight[:, 0, 0]` is the tap of the previous
-    frame.
+    """Parameters of the convolution, with the names, shapes and start of a Conv1d with groups = C.
 
-    Parameters have the names, shapes and start (uniform in +-1/sqrt(3)) of a Conv1d with groups = C.
+    `weight[:, 0, 0]` is the tap of the previous frame. Start: uniform in +-1/sqrt(3), so not an identity.
     """
 
     def __init__(self, width: int) -> None:
@@ -33,13 +34,16 @@ class TemporalConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(width, 1, 3).uniform_(-(3**-0.5), 3**-0.5))
         self.bias = nn.Parameter(torch.empty(width).uniform_(-(3**-0.5), 3**-0.5))
 
-    def forward(self, tokens: Float[torch.Tensor, "N T L C"]) -> Float[torch.Tensor, "N T L C"]:
-        """The convolution's own output, to be added to the tokens. Frames outside the clip count as zeros."""
+    @property
+    def taps(self) -> Float[torch.Tensor, "3 C"]:
+        """Weights of the previous, the same and the next frame."""
+        return self.weight[:, 0].T
+
+    @property
+    def residual_taps(self) -> Float[torch.Tensor, "3 C"]:
+        """The same with the residual connection: 1 added to the middle tap."""
         before, same, after = self.weight[:, 0].unbind(dim=1)
-        mixed = torch.addcmul(self.bias, tokens, same)
-        mixed[:, 1:] += tokens[:, :-1] * before
-        mixed[:, :-1] += tokens[:, 1:] * after
-        return mixed
+        return torch.stack([before, 1 + same, after])
 
 
 class CrossFrameTable(nn.Module):
@@ -51,42 +55,72 @@ class CrossFrameTable(nn.Module):
 
     def __init__(self, width: int, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.grid = grid
         rows = (2 * grid[0] - 1) * (2 * grid[1] - 1)
         self.w1 = nn.Parameter(torch.zeros(rows, width))
         self.w2 = nn.Parameter(torch.zeros(rows, width))
 
-    def forward(
-        self, map_prev: Float[torch.Tensor, "N M P P"], map_next: Float[torch.Tensor, "N M P P"]
-    ) -> Float[torch.Tensor, "N M+1 P+1 C"]:
-        """What each token receives: zeros for the CLS token, no `prev` part in frame 0 and no `next` part in
-        the last.
-        """
-        from_prev = F.pad(displacement_sum(map_prev, self.w1, self.grid), (0, 0, 1, 0, 1, 0))
-        from_next = F.pad(displacement_sum(map_next, self.w2, self.grid), (0, 0, 1, 0, 0, 1))
-        return from_prev + from_next
+
+def shift_and_add(
+    tokens: Float[torch.Tensor, "N T L C"], taps: Float[torch.Tensor, "3 C"]
+) -> Float[torch.Tensor, "N T L C"]:
+    """Convolution over time with zero padding, without bias."""
+    before, same, after = taps
+    mixed = tokens * same
+    mixed[:, 1:].addcmul_(tokens[:, :-1], before)
+    mixed[:, :-1].addcmul_(tokens[:, 1:], after)
+    return mixed
 
 
-def displacement_sum(
-    maps: Float[torch.Tensor, "N M P P"], table: Float[torch.Tensor, "R C"], grid: tuple[int, int]
-) -> Float[torch.Tensor, "N M P C"]:
-    """out[a] = sum over b of maps[a, b] * table[displacement of a from b], as one product per row of the
-    grid.
+def taps_gradient(
+    tokens: Float[torch.Tensor, "N T L C"], gradient: Float[torch.Tensor, "N T L C"]
+) -> Float[torch.Tensor, "3 C"]:
+    """Gradient of `shift_and_add` for its taps. That for its tokens is `shift_and_add` with the taps
+    reversed.
+    """
+    before = (gradient[:, 1:] * tokens[:, :-1]).sum(dim=(0, 1, 2))
+    same = (gradient * tokens).sum(dim=(0, 1, 2))
+    after = (gradient[:, :-1] * tokens[:, 1:]).sum(dim=(0, 1, 2))
+    return torch.stack([before, same, after])
+
+
+def spread(maps: Float[torch.Tensor, "N M P P"], grid: tuple[int, int]) -> Float[torch.Tensor, "h NMw hS"]:
+    """Maps with their keys sorted by displacement, S = 2w - 1 columns for each of the h rows of keys.
 
     Spelling the table out for every pair of patches takes P * P * C floats (118 MB for ViT-B/16) and scatters
-    its gradient. But the displacements that one row of queries can have are h whole rows of the table. So the
-    maps, which are data, are scattered along x only, to (h, N M w, h (2w-1)), and multiplied with that slice:
-    everything the table sees is a plain product.
+    its gradient. But the displacements that a row of queries can have are h whole rows of the table: rows y
+    to y + h - 1 for the queries of row y, keys taken from last to first. So the maps are spread along x only,
+    and all the table sees is a plain product per row of queries. Half of the spread map is zeros, the price
+    for having no gather and no scatter.
     """
     height, width = grid
-    span = 2 * width - 1
-    n, m, _, _ = maps.shape
-    keyed = rearrange(maps, "n m (ya xa) (yb xb) -> ya n m xa yb xb", ya=height, yb=height)
-    scattered = maps.new_zeros(height, n, m, width, height, span)
+    n, m = maps.shape[:2]
+    keyed = rearrange(maps.flip(-1), "n m (ya xa) (yb xb) -> ya n m xa yb xb", ya=height, yb=height)
+    spread_out = maps.new_zeros(height, n, m, width, height, 2 * width - 1)
     for x in range(width):
-        scattered[:, :, :, x, :, width - 1 - x : span - x] = keyed[:, :, :, x]
-    # a key further right or down is a smaller displacement, so the table is read backwards
-    slices = table.flip(0).unflatten(0, (2 * height - 1, span))
-    windows = torch.stack([slices[height - 1 - y : 2 * height - 1 - y] for y in range(height)])
-    product = torch.bmm(scattered.flatten(4).flatten(1, 3), windows.flatten(1, 2).to(maps.dtype))
-    return rearrange(product, "ya (n m xa) c -> n m (ya xa) c", n=n, m=m, xa=width)
+        spread_out[:, :, :, x, :, x : x + width] = keyed[:, :, :, x]
+    return spread_out.flatten(4).flatten(1, 3)
+
+
+def gather(
+    spread_out: Float[torch.Tensor, "h NMw hS"], pairs: int, grid: tuple[int, int]
+) -> Float[torch.Tensor, "N M P P"]:
+    """Adjoint of `spread`: the entries that came from maps, back in their places; `pairs` is M."""
+    height, width = grid
+    unfolded = rearrange(spread_out, "ya (n m xa) (yb s) -> ya n m xa yb s", m=pairs, xa=width, yb=height)
+    columns = [unfolded[:, :, :, x, :, x : x + width] for x in range(width)]
+    return rearrange(columns, "xa ya n m yb xb -> n m (ya xa) (yb xb)").flip(-1)
+
+
+def table_rows(
+    table: Float[torch.Tensor, "R C"], y: int, grid: tuple[int, int]
+) -> Float[torch.Tensor, "hS C"]:
+    """View of the part of the table that queries in row `y` of the grid need."""
+    span = 2 * grid[1] - 1
+    return table[y * span : (y + grid[0]) * span]
+
+
+def patch_row(
+    tokens: Float[torch.Tensor, "N M L C"], y: int, grid: tuple[int, int]
+) -> Float[torch.Tensor, "N M w C"]:
+    """View of row `y` of the patches; CLS comes before them."""
+    return tokens[:, :, 1 + y * grid[1] : 1 + (y + 1) * grid[1]]

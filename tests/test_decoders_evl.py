@@ -11,6 +11,8 @@ from einops import rearrange
 from backbones.maps import cross_frame_maps
 from decoders.config import DecoderConfig
 from decoders.evl import BlockFeatures, EVLDecoder, TokenShape, load_evl_weights
+from decoders.pooling import build_tokens
+from decoders.temporal import shift_and_add
 from tests.textbook_evl import displacement_index, textbook_logits
 from training.checkpoint import CheckpointError
 
@@ -66,13 +68,14 @@ def test_golden_traces_of_every_branch(golden):
     model, features = golden_model(golden), golden_features(golden)
     query = model.decoder.cls_token.expand(2, -1)
     for i, block in enumerate(features):
-        conv = model.decoder.temporal_conv[i](block.out)
-        near(rearrange(conv, "n t l c -> (n l) c t"), golden[f"trace/conv_out_NLxCxT/{i}"])
-        cross = model.decoder.cross_attention[i](block.map_prev, block.map_next)
-        near(cross, golden[f"trace/cross_out/{i}"])
-        tokens = rearrange(model.decoder.tokens(i, block), "n t l c -> n (t l) c")
-        near(tokens, golden[f"trace/kv_in/{i}"])
-        query = model.decoder.decoder_layers[i](query, tokens)
+        parts = model.decoder.parts(i, block)
+        conv = model.decoder.temporal_conv[i]
+        mixed = shift_and_add(block.out, conv.taps) + conv.bias
+        near(rearrange(mixed, "n t l c -> (n l) c t"), golden[f"trace/conv_out_NLxCxT/{i}"])
+        nothing = replace(parts, out=torch.zeros_like(block.out), taps=None, added=None)
+        near(build_tokens(nothing), golden[f"trace/cross_out/{i}"])
+        near(rearrange(build_tokens(parts), "n t l c -> n (t l) c"), golden[f"trace/kv_in/{i}"])
+        query = model.decoder.decoder_layers[i](query, parts)
         near(query, golden[f"trace/query_out/{i}"][:, 0])
 
 
