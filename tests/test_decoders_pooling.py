@@ -42,7 +42,7 @@ def test_gradcheck_in_every_input(modules, frames, monkeypatch):
     def run(*_):
         return pool_tokens(folded, parts)
 
-    assert torch.autograd.gradcheck(run, inputs)
+    assert torch.autograd.gradcheck(run, inputs, fast_mode=True)
 
 
 def test_frozen_inputs_get_no_gradient():
