@@ -1,8 +1,4 @@
-"""What an extraction is asked to do, and the recipes that ask for it.
-
-The recipes carry the names of EVL's published training scripts (arXiv 2208.03550): each keeps the features
-that the decoder recipe of the same name trains on.
-"""
+"""What an extraction is asked to do. Recipes that fill it in stand in `pipeline.recipes`."""
 
 from dataclasses import dataclass, field
 

@@ -50,7 +50,7 @@ class DecodeProcess:
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.decode_child", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "pipeline.decode_child", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )

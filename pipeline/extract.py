@@ -57,7 +57,7 @@ def extract(config: ExtractConfig, console: Console | None = None) -> Bank:
         InputError, BackboneError, BankError: what the rooms refuse.
     """
     console = console or Console(stderr=True)
-    path = Path(config.bank).absolute()
+    path = local_path(config.bank)
     lines = listing_lines(config)
     spec = build_spec(config)
     with BankWriter(path, spec, shard_rows=config.shard_rows) as writer:
@@ -71,12 +71,30 @@ def extract(config: ExtractConfig, console: Console | None = None) -> Bank:
     return account(config, path, {line["key"] for line in lines}, console)
 
 
+def local_path(bank: str) -> Path:
+    """The bank's folder.
+
+    Raises:
+        ValueError: a URL; banks lie on disks so far.
+    """
+    if "://" in bank:
+        raise ValueError(
+            f"expected a folder for the bank, found the URL {bank}; banks are kept on disks or NFS so far"
+        )
+    return Path(bank).absolute()
+
+
 def build_spec(config: ExtractConfig) -> BankSpec:
     """The spec of the bank that a config asks for; loads the backbone to know its weights."""
     clip = load_clip(config.backbone)
     tower = FrozenTower(clip.model.visual, blocks=(0,), mean=clip.mean, std=clip.std)
     if config.last_blocks > tower.depth:
         raise ValueError(f"{clip.name} has {tower.depth} blocks, cannot keep the last {config.last_blocks}")
+    if config.views.hw != tower.size:
+        raise ValueError(
+            f"{clip.name} sees frames of {tower.size} pixels, views.size asks for {config.views.hw}; "
+            f"set --views.size {tower.size[0]}"
+        )
     return BankSpec(
         backbone=backbone_spec(config.backbone, clip.name, clip.digest, tower, quick_gelu=clip.quick_gelu),
         blocks=tuple(range(tower.depth - config.last_blocks, tower.depth)),
@@ -171,11 +189,17 @@ def reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:
         for row in dataset.iter_rows():
             yield pickle.loads(row["report"])
     except RayTaskError as error:
-        cause = error.cause
+        cause = root_cause(error)
         raise ExtractionError(
             f"a worker failed: {type(cause).__name__}: {cause}. "
             "Committed shards are kept; run the same command to go on."
         ) from error
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """What went wrong first: Ray wraps a worker's error, and Ray Data wraps it once more."""
+    inner = getattr(error, "cause", None) or error.__cause__
+    return error if inner is None or inner is error else root_cause(inner)
 
 
 def account(config: ExtractConfig, path: Path, expected: set[str], console: Console) -> Bank:

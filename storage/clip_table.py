@@ -6,7 +6,7 @@ it. The clip table (`shards/*.parquet`, one part per shard) has one line per row
 the reason if not. Nothing in them depends on when or where a row was made, so equal work gives equal bytes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.errors import ListingConflict
+from storage.errors import CorruptShard, ListingConflict
 
 WRITTEN = "written"
 FILTERED = "filtered"
@@ -70,8 +70,22 @@ def to_parquet(table: pa.Table) -> bytes:
 
 def read_tables(paths: Iterable[Path], schema: pa.Schema) -> pa.Table:
     """The parquet files one below the other, in the order given."""
-    tables = [pq.ParquetFile(path).read().cast(schema) for path in paths]
+    tables = [read_table(path, schema) for path in paths]
     return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """One parquet file.
+
+    Raises:
+        CorruptShard: it is gone, or not what was written.
+    """
+    try:
+        return pq.ParquetFile(path).read().cast(schema)
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptShard(
+            f"{path} cannot be read as a table of the bank ({error}); restore it from a copy"
+        ) from error
 
 
 def listing_paths(bank: Path) -> list[Path]:
@@ -100,3 +114,25 @@ def distinct_labels(table: pa.Table) -> list[tuple[int, str]]:
     labelled = table.filter(pc.field("label") >= 0)
     pairs = labelled.group_by(["label", "class_name"]).aggregate([])
     return sorted(zip(pairs["label"].to_pylist(), pairs["class_name"].to_pylist(), strict=True))
+
+
+def labels_by_key(listing: pa.Table) -> dict[str, tuple[int, str, str]]:
+    """Label, class name and split of every clip of a listing, by key."""
+    columns = (listing[name].to_pylist() for name in ("label", "class_name", "split"))
+    return dict(zip(listing["key"].to_pylist(), zip(*columns, strict=True), strict=True))
+
+
+def refuse_relabelling(known: Mapping[str, tuple[int, str, str]], clips: Iterable[Mapping[str, Any]]) -> None:
+    """A clip keeps the labels it was enrolled with: rows must not change their meaning behind a reader's
+    back.
+
+    Raises:
+        ListingConflict: the first clip that comes with others.
+    """
+    for clip in clips:
+        found = (clip["label"], clip["class_name"], clip["split"])
+        if known.get(clip["key"], found) != found:
+            raise ListingConflict(
+                f"{clip['key']} has (label, class, split) {known[clip['key']]} in the bank but {found} "
+                "in this listing; list it as before, or start another bank"
+            )

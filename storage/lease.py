@@ -73,9 +73,9 @@ def own_identity(run: str) -> dict[str, Any]:
     return {
         "run": run,
         "host": socket.gethostname(),
-        "boot": round(psutil.boot_time()),
         "pid": process.pid,
         "started": round(process.create_time(), 2),
+        "processes": process_space(),
     }
 
 
@@ -100,14 +100,29 @@ def is_alive(holder: dict[str, Any], path: Path) -> bool:
 
     On the holder's own machine the process table decides; elsewhere the age of the last heartbeat does.
     """
-    if holder.get("host") == socket.gethostname() and abs(holder["boot"] - psutil.boot_time()) < 5:
-        try:
-            return abs(psutil.Process(holder["pid"]).create_time() - holder["started"]) < 1
-        except psutil.NoSuchProcess:
-            return False
+    if holder.get("processes") == process_space() and holder.get("host") == socket.gethostname():
+        return is_running(holder["pid"], holder["started"])
     try:
         return time.time() - path.stat().st_mtime < STALE_SECONDS
     except FileNotFoundError:
+        return False
+
+
+def process_space() -> str:
+    """What process numbers here mean: this boot of this machine and, in containers, their own numbering."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        space = ""
+    return f"{round(psutil.boot_time() / 10)} {space}"
+
+
+def is_running(pid: int, started: float) -> bool:
+    """Whether the process that began at `started` still runs; one dead but not yet reaped does not."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 

@@ -32,17 +32,23 @@ def read_manifest(bank: Path) -> Manifest:
         raise NotABank(
             f"expected a framebank bank at {bank}, found none; `framebank extract` makes one"
         ) from error
-    if values["format"] != FORMAT:
+    if values.get("format") != FORMAT:
         raise NotABank(
-            f"{bank} has bank format {values['format']}, this version reads format {FORMAT}; "
+            f"{bank} has bank format {values.get('format')}, this version reads format {FORMAT}; "
             "install the version of framebank that wrote it, or a newer one"
         )
-    spec = BankSpec.from_json(values["spec"])
-    if spec.fingerprint != values["fingerprint"]:
+    try:
+        spec, stated = BankSpec.from_json(values["spec"]), values["fingerprint"]
+        manifest = Manifest(spec=spec, rows_per_shard=int(values["rows_per_shard"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotABank(
+            f"{bank}/zarr.json is not what framebank wrote: {error!r}; restore the file"
+        ) from error
+    if spec.fingerprint != stated:
         raise NotABank(
             f"{bank}/zarr.json was changed by hand: its fingerprint is not that of its spec; restore the file"
         )
-    return Manifest(spec=spec, rows_per_shard=int(values["rows_per_shard"]))
+    return manifest
 
 
 def refuse_other_spec(bank: Path, have: BankSpec, want: BankSpec) -> None:

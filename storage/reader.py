@@ -63,11 +63,11 @@ class Bank:
         self.close()
 
     def close(self) -> None:
-        """Close the shard files; the bank stays usable and opens them again."""
+        """Let go of the shard files; each closes when no thread reads it. The bank stays usable and opens
+        them again.
+        """
         with self._lock:
-            files, self._files = self._files, OrderedDict()
-        for file in files.values():
-            file.close()
+            self._files.clear()
 
     @property
     def fingerprint(self) -> str:

@@ -9,7 +9,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,15 +18,16 @@ import pyarrow as pa
 from storage.clip_table import (
     LISTING,
     check_labels,
+    labels_by_key,
     listing_paths,
     read_tables,
+    refuse_relabelling,
     table_from,
     to_parquet,
 )
 from storage.commit import (
     ShardRecord,
     read_records,
-    write_record,
 )
 from storage.durable import (
     TEMPORARY,
@@ -38,7 +38,7 @@ from storage.durable import (
     temporary_path,
     write_file,
 )
-from storage.errors import BankError
+from storage.errors import BankError, SpecMismatch
 from storage.layout import array_layouts, create_skeleton, rows_per_shard
 from storage.lease import WriterLease
 from storage.manifest import read_manifest, refuse_other_spec
@@ -64,10 +64,18 @@ class BankWriter:
         manifest = read_manifest(path)
         refuse_other_spec(path, manifest.spec, spec)
         self.shard_rows = manifest.rows_per_shard
+        if shard_rows not in (0, self.shard_rows):
+            raise SpecMismatch(
+                f"{path} has {self.shard_rows} rows a shard for good, asked for {shard_rows}; leave it out"
+            )
         self.lease = WriterLease(path, self.run)
-        sweep(path)
-        self.listing = read_tables(listing_paths(path), LISTING)
-        resize(path, spec, self.rows)
+        try:
+            sweep(path)
+            self.listing = read_tables(listing_paths(path), LISTING)
+            resize(path, spec, self.rows)
+        except BaseException:
+            self.lease.release()
+            raise
 
     def __enter__(self) -> "BankWriter":
         return self
@@ -99,10 +107,13 @@ class BankWriter:
             How many were new.
 
         Raises:
-            ListingConflict: a label means another class here than in the bank.
+            ListingConflict: a label means another class here than in the bank, or a clip of the bank comes
+            with
+                another label or split.
         """
-        known = set(self.listing["key"].to_pylist())
+        known = labels_by_key(self.listing)
         new = [clip for clip in clips if clip["key"] not in known]
+        refuse_relabelling(known, clips)
         if not new:
             return 0
         first = -(-self.rows // self.shard_rows) * self.shard_rows
@@ -114,16 +125,6 @@ class BankWriter:
         self.listing = pa.concat_tables([self.listing, more])
         resize(self.path, self.spec, self.rows)
         return len(new)
-
-    def note_attempts(self, record: ShardRecord, attempts: Mapping[int, int]) -> None:
-        """Add further vain attempts at rows of a committed shard to its record's provenance."""
-        total = record.attempts
-        for row, count in attempts.items():
-            total[row] = total.get(row, 0) + count
-        provenance = record.provenance | {
-            "attempts": {str(row): count for row, count in sorted(total.items())}
-        }
-        write_record(self.path, replace(record, provenance=provenance), self.run)
 
 
 def is_bank(path: Path) -> bool:
@@ -171,4 +172,4 @@ def resize(path: Path, spec: BankSpec, rows: int) -> None:
 
 def sweep(path: Path) -> None:
     """Remove what dead runs left half-written; only the holder of the lease may."""
-    remove_files(path.rglob(f".*{TEMPORARY}"))
+    remove_files(found for found in path.rglob(f".*{TEMPORARY}") if not found.name.startswith(".lease"))

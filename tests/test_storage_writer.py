@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from storage import (
     BankBusy,
     BankError,
     BankWriter,
+    CorruptShard,
     ListingConflict,
     ShardWriter,
     SpecMismatch,
@@ -136,7 +139,9 @@ def test_a_lease_of_another_machine_is_believed_while_it_is_touched(tmp_path):
     path = tmp_path / "bank"
     write_bank(path, 1)
     lease = path / "lease.json"
-    lease.write_text(json.dumps({"run": "elsewhere", "host": "node7", "boot": 1, "pid": 1, "started": 1.0}))
+    lease.write_text(
+        json.dumps({"run": "elsewhere", "host": "node7", "pid": 1, "started": 1.0, "processes": "x"})
+    )
     with pytest.raises(BankBusy, match="process 1 on node7"):
         BankWriter(path, small_spec())
     old = lease.stat().st_mtime - STALE_SECONDS - 1
@@ -167,15 +172,42 @@ def test_values_that_fp16_cannot_hold_are_refused(tmp_path, value):
             shard.append(0, values)
 
 
-def test_attempts_are_noted_outside_the_digest(tmp_path):
+def test_a_clip_keeps_its_labels(tmp_path):
+    with BankWriter(tmp_path / "bank", small_spec()) as writer:
+        writer.enrol([clip_line(0)])
+        with pytest.raises(
+            ListingConflict, match=r"clips/0000.mp4 has .* 'train'\) in the bank but .* 'val'\)"
+        ):
+            writer.enrol([clip_line(0) | {"split": "val"}])
+
+
+def test_another_shard_size_is_refused(tmp_path):
+    with BankWriter(tmp_path / "bank", small_spec(), shard_rows=4):
+        pass
+    with pytest.raises(SpecMismatch, match="has 4 rows a shard for good, asked for 8"):
+        BankWriter(tmp_path / "bank", small_spec(), shard_rows=8)
+
+
+def test_a_damaged_listing_is_an_error_and_leaves_no_lease(tmp_path):
+    path, spec = tmp_path / "bank", small_spec()
+    write_bank(path, 2)
+    (path / "clips/00000.parquet").write_bytes(b"PAR1")
+    for _ in range(2):
+        with pytest.raises(CorruptShard, match=r"00000\.parquet cannot be read"):
+            BankWriter(path, spec)
+    assert not (path / "lease.json").exists()
+
+
+def test_a_dead_process_that_nobody_reaped_holds_no_lease(tmp_path):
     path = tmp_path / "bank"
-    spec = write_bank(path, 3, failed=(1,))
-    before = Bank(path).digest
-    with BankWriter(path, spec) as writer:
-        writer.note_attempts(writer.records[0], {1: 1})
-        writer.note_attempts(writer.records[0], {1: 1})
-        assert writer.records[0].attempts == {1: 2}
-    assert Bank(path).digest == before
+    code = "import os, sys; from pathlib import Path; from tests.test_storage_writer import *;"
+    code += "BankWriter(Path(sys.argv[1]), small_spec()); os._exit(1)"
+    child = subprocess.Popen([sys.executable, "-c", code, str(path)])
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)
+    with BankWriter(path, small_spec()):
+        pass
+    child.wait()
 
 
 @given(clips=st.integers(1, 150), views=st.integers(1, 3))
