@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -84,7 +85,7 @@ def write_copy(
 ) -> None:
     """Encode frames at 25 a second."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options)
+        stream = cast(av.VideoStream, container.add_stream(codec, rate=25, options=options))
         stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, pixels
         for number, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")

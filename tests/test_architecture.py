@@ -107,7 +107,7 @@ def name_of(path: Path) -> str:
 
 
 def internal_imports(path: Path) -> set[str]:
-    """Modules of the house that a file imports, as deep as they exist; a package's own files come before it."""
+    """Modules of the house that a file imports, as deep as they exist, its own package left out."""
     known = {name_of(other) for _, other in files()}
     found = {name for name in imports_of(path) if name in known and name != name_of(path)}
     return {name for name in found if not name_of(path).startswith(f"{name}.")}

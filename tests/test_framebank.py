@@ -1,4 +1,4 @@
-"""The command: every mistake a user will make ends in one clear message and an exit code, not in a traceback."""
+"""The command: a mistake that a user will make ends in one clear message and an exit code, not a traceback."""
 
 import subprocess
 import sys

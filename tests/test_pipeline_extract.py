@@ -1,4 +1,4 @@
-"""Extraction on Ray: every row is its own video's, bad videos are accounted for, and no interruption shows."""
+"""Extraction on Ray: every row is its own video's, bad videos are accounted for, no interruption shows."""
 
 import os
 import random
