@@ -1,4 +1,4 @@
-"""The command: a mistake that a user will make ends in one clear message and an exit code, not a traceback."""
+"""The command: what a user gets wrong ends in one clear message and an exit code, not in a traceback."""
 
 import subprocess
 import sys
