@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from storage import WRITTEN, Bank, distinct_labels
+from storage import Bank, ClipTable, distinct_labels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +40,7 @@ class LabelledClips:
         return hashlib.sha256(self.rows.tobytes() + self.targets.tobytes()).hexdigest()
 
 
-def class_list(table: pa.Table, label: str) -> tuple[str, ...]:
+def class_list(table: ClipTable, label: str) -> tuple[str, ...]:
     """Names of the classes of a label set, over all splits. Raises ValueError where the bank has fewer than
     two.
     """
@@ -65,10 +63,9 @@ def labelled_clips(bank: Bank, *, split: str, label: str, classes: tuple[str, ..
     """The written clips of a split (empty: of all) that have a label. Raises ValueError where there are
     none.
     """
-    table = bank.table.filter(pc.field("outcome") == WRITTEN)
-    chosen = table if not split else table.filter(pc.field("split") == split)
+    chosen = bank.written(split=split)
     if not len(chosen):
-        known = ", ".join(repr(name) for name in sorted(set(table["split"].to_pylist()))) or "none"
+        known = ", ".join(repr(name) for name in sorted(set(bank.written()["split"].to_pylist()))) or "none"
         raise ValueError(
             f"expected written clips in split {split!r} of {bank.path}, found none; its splits: {known}"
         )
@@ -107,7 +104,7 @@ class ClipOrder:
         return np.stack([draw.permutation(count), draw.integers(views, size=count)])
 
 
-def _rows_by_clip(table: pa.Table, views: int) -> NDArray[np.int64]:
+def _rows_by_clip(table: ClipTable, views: int) -> NDArray[np.int64]:
     """(n, V) rows; a clip owns V neighbouring rows, so a clip with a view missing shows as a gap."""
     rows = table["row"].to_numpy().astype(np.int64)
     whole = rows[: len(rows) // views * views].reshape(-1, views)
@@ -120,7 +117,7 @@ def _rows_by_clip(table: pa.Table, views: int) -> NDArray[np.int64]:
     return whole
 
 
-def _targets(table: pa.Table, label: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
+def _targets(table: ClipTable, label: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
     """(rows,) class of each row; -1 where it has none. Raises ValueError for a class that is not in the
     list.
     """
@@ -140,11 +137,11 @@ def _targets(table: pa.Table, label: str, classes: tuple[str, ...]) -> NDArray[n
     return targets
 
 
-def _attribute(table: pa.Table, name: str) -> list[str]:
+def _attribute(table: ClipTable, name: str) -> list[str]:
     return [dict(pairs or ()).get(name, "") for pairs in table["attributes"].to_pylist()]
 
 
-def _attribute_names(table: pa.Table) -> list[str]:
+def _attribute_names(table: ClipTable) -> list[str]:
     return sorted({name for pairs in table["attributes"].to_pylist() for name, _ in pairs or ()})
 
 

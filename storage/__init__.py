@@ -1,6 +1,15 @@
 """The bank: a sharded Zarr v3 store of frozen features that never loses or mixes up a row."""
 
-from storage.clip_table import FAILED, FILTERED, LISTING, OUTCOMES, QUARANTINED, WRITTEN, distinct_labels
+from storage.clip_table import (
+    FAILED,
+    FILTERED,
+    LISTING,
+    OUTCOMES,
+    QUARANTINED,
+    WRITTEN,
+    ClipTable,
+    distinct_labels,
+)
 from storage.commit import ShardRecord
 from storage.errors import (
     BankBusy,
@@ -34,6 +43,7 @@ __all__ = [
     "BankError",
     "BankSpec",
     "BankWriter",
+    "ClipTable",
     "CorruptShard",
     "DiskTooSmall",
     "ListingConflict",

@@ -8,13 +8,16 @@ the reason if not. Nothing in them depends on when or where a row was made, so e
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.errors import CorruptShard, ListingConflict
+
+ClipTable: TypeAlias = pa.Table
+"""A clip table or a part of it, for rooms that read columns and need not know of parquet."""
 
 WRITTEN = "written"
 FILTERED = "filtered"

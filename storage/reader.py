@@ -99,12 +99,16 @@ class Bank:
             canonical(parts | {"shards": [record.digest for record in self.records.values()]}).encode()
         )
 
-    def rows(self, *, split: str = "") -> NDArray[np.int64]:
-        """Row numbers of the written rows, ascending, of one split or (empty name) of all."""
+    def written(self, *, split: str = "") -> pa.Table:
+        """The clip table's lines of written rows, ascending, of one split or (empty name) of all."""
         wanted = pc.field("outcome") == WRITTEN
         if split:
             wanted = wanted & (pc.field("split") == split)
-        return self.table.filter(wanted)["row"].to_numpy().astype(np.int64)
+        return self.table.filter(wanted)
+
+    def rows(self, *, split: str = "") -> NDArray[np.int64]:
+        """Row numbers of the written rows, ascending, of one split or (empty name) of all."""
+        return self.written(split=split)["row"].to_numpy().astype(np.int64)
 
     def read(
         self, name: str, rows: Sequence[int] | NDArray[np.int64], out: np.ndarray | None = None
