@@ -188,6 +188,10 @@ class Loop:
 @contextmanager
 def seeded(device: torch.device, seed: int, stream: int) -> Iterator[None]:
     """Random numbers inside depend on (seed, stream) alone; the generators outside are left as they were."""
+    value = int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0] >> 1)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0] >> 1))
+        # torch.manual_seed would also queue a reseeding, with a stack trace, for a CUDA that is not in use
+        torch.default_generator.manual_seed(value)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(value)
         yield

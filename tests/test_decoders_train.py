@@ -49,7 +49,7 @@ class Interrupt:
 
 
 def test_it_learns_and_says_so(bank, tmp_path):
-    result = train(replace(CONFIG, steps=60, eval_every=60), bank=bank, run=tmp_path / "run")
+    result = train(replace(CONFIG, steps=60, eval_every=60, save_every=60), bank=bank, run=tmp_path / "run")
     losses = [line["loss"] for line in read_metrics(result.run / "metrics.jsonl") if "loss" in line]
     assert len(losses) == 60
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
@@ -140,7 +140,7 @@ def test_label_smoothing_and_warmup_change_the_run(bank, whole, tmp_path):
 
 def test_attribute_labels_and_views(tmp_path):
     path = write_learnable_bank(tmp_path / "bank", spec=small_spec(views=2))
-    result = train(replace(CONFIG, label="parity", steps=60), bank=path, run=tmp_path / "run")
+    result = train(replace(CONFIG, label="parity", steps=60, eval_every=60, save_every=60), bank=path, run=tmp_path / "run")
     assert result.scores["eval_top1"] == 1.0
 
 
