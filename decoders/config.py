@@ -220,8 +220,8 @@ def shapes() -> TrainConfig:
     near chance; `framebank demo` trains all three and reports what it measured.
     """
     return TrainConfig(
-        decoder=DecoderConfig(layers=2, heads=4, mlp_ratio=2.0, dropout=0.1, head_dropout=0.1),
-        optim=OptimConfig(lr=1e-3, warmup_steps=20),
+        decoder=DecoderConfig(layers=2, heads=4, mlp_ratio=2.0, dropout=0.1, head_dropout=0.3),
+        optim=OptimConfig(lr=2e-3, warmup_steps=20),
         eval_split="val",
         steps=200,
         batch_size=32,
