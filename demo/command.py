@@ -101,7 +101,7 @@ def world_of(config: DemoConfig) -> WorldConfig:
     workers = multiprocessing.cpu_count()
     if config.short:
         return WorldConfig(seed=config.seed, train=160, val=24, test=48, test_pairs=48, workers=workers)
-    return WorldConfig(seed=config.seed, test_pairs=240, workers=workers)
+    return WorldConfig(seed=config.seed, test=192, test_pairs=144, workers=workers)
 
 
 def clip_count(world: WorldConfig) -> int:

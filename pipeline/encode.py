@@ -8,6 +8,7 @@ what ran beside it.
 
 import pickle
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,18 +141,39 @@ class ShardEncoder:
                 yield {name: values[i] for name, values in batch.items()}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerError:
+    """What went wrong in a worker, as data: of an exception Ray Data passes on only a text of its own."""
+
+    message: str
+    """The error's type and text."""
+    trace: str
+    """Its traceback."""
+
+
 class EncodeWorker:
-    """The encode stage: one encoder, built in its worker's own process."""
+    """The encode stage: one encoder, built in its worker's own process when the first shard arrives."""
 
     def __init__(self, config: EncoderConfig) -> None:
-        self.encode = ShardEncoder(config)
+        self.config = config
+        self.encoder: ShardEncoder | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Encode, write and commit one shard: `work` as the decode stage leaves it to `report`, a pickled
-        ShardReport.
+        """Encode, write and commit one shard.
+
+        Args:
+            row: `work`, as the decode stage leaves it.
+
+        Returns:
+            `report`: a pickled ShardReport, or a WorkerError.
         """
-        task, outcomes = pickle.loads(row["work"])
-        return {"report": pickle.dumps(self.encode(task, outcomes))}
+        try:
+            self.encoder = self.encoder or ShardEncoder(self.config)
+            task, outcomes = pickle.loads(row["work"])
+            report = self.encoder(task, outcomes)
+        except Exception as error:
+            report = WorkerError(message=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
+        return {"report": pickle.dumps(report)}
 
 
 def build_tower(config: BackboneConfig, spec: BankSpec, device: str) -> FrozenTower:

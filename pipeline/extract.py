@@ -22,19 +22,20 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import ray
 import torch
 from ray.data import ActorPoolStrategy, DataContext
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError
 from rich.console import Console
 
 from backbones.taps import FrozenTower
-from backbones.weights import load_clip
+from backbones.weights import BackboneConfig, load_clip
 from pipeline.config import ExtractConfig
 from pipeline.decode_worker import decode_shard
-from pipeline.encode import EncoderConfig, EncodeWorker, ShardReport, backbone_spec
+from pipeline.encode import EncoderConfig, EncodeWorker, ShardReport, WorkerError, backbone_spec
 from pipeline.errors import ExtractionError
 from pipeline.estimate import refuse_small_disk
 from pipeline.outcomes import outcome_counts
@@ -137,6 +138,15 @@ def connect(cpus: int | None = None) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
+def anchored(backbone: BackboneConfig) -> BackboneConfig:
+    """The backbone with its files named from the root, since workers may have another working folder."""
+    name, weights = (
+        os.path.abspath(given) if os.path.isabs(given) or os.path.exists(given) else given
+        for given in (backbone.name, backbone.weights)
+    )
+    return replace(backbone, name=name if "/" in backbone.name else backbone.name, weights=weights)
+
+
 @contextmanager
 def native_silence() -> Iterator[None]:
     """Keep what native code says on the error stream from the user: Ray announces its log level there."""
@@ -158,7 +168,7 @@ def wire(config: ExtractConfig, writer: BankWriter, tasks: Sequence[ShardTask]) 
     encoder = EncoderConfig(
         bank=str(writer.path),
         run=writer.run,
-        backbone=config.backbone,
+        backbone=anchored(config.backbone),
         device="cuda" if gpus else "cpu",
         threads=0 if gpus else 1,
         batch_rows=config.batch_rows,
@@ -184,22 +194,27 @@ def wire(config: ExtractConfig, writer: BankWriter, tasks: Sequence[ShardTask]) 
 
 
 def reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:
-    """Run the dataset; a worker's error is raised here as what it was."""
+    """Run the dataset.
+
+    Raises:
+        ExtractionError: a worker failed or died.
+    """
     try:
         for row in dataset.iter_rows():
-            yield pickle.loads(row["report"])
-    except RayTaskError as error:
-        cause = root_cause(error)
-        raise ExtractionError(
-            f"a worker failed: {type(cause).__name__}: {cause}. "
-            "Committed shards are kept; run the same command to go on."
-        ) from error
+            report = pickle.loads(row["report"])
+            if isinstance(report, WorkerError):
+                logging.getLogger(__name__).debug("%s", report.trace)
+                raise worker_failed(report.message)
+            yield report
+    except RayError as error:
+        raise worker_failed(str(error).strip().splitlines()[-1]) from error
 
 
-def root_cause(error: BaseException) -> BaseException:
-    """What went wrong first: Ray wraps a worker's error, and Ray Data wraps it once more."""
-    inner = getattr(error, "cause", None) or error.__cause__
-    return error if inner is None or inner is error else root_cause(inner)
+def worker_failed(what: str) -> ExtractionError:
+    """The error that ends a run whose worker could not go on."""
+    return ExtractionError(
+        f"a worker failed: {what}. Committed shards are kept; run the same command to go on."
+    )
 
 
 def account(config: ExtractConfig, path: Path, expected: set[str], console: Console) -> Bank:

@@ -5,6 +5,7 @@ as long as they have attempts left: their clips are decoded once more, all other
 is committed.
 """
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,9 @@ def listing_lines(config: ExtractConfig) -> list[dict[str, Any]]:
 
 
 def listing_line(clip: Clip, split: str) -> dict[str, Any]:
-    """A clip as a line of the listing; `split` serves where the clip's own listing names none."""
+    """A clip as a line of the listing: `split` where its own listing names none, and a path that holds from
+    any working folder, since workers may have another one.
+    """
     return {
         "key": clip.key,
         "label": clip.label,
@@ -32,7 +35,7 @@ def listing_line(clip: Clip, split: str) -> dict[str, Any]:
         "split": clip.split or split,
         "captions": list(clip.captions),
         "attributes": dict(clip.attributes),
-        "path": clip.path,
+        "path": clip.path if "://" in clip.path else os.path.abspath(clip.path),
         "offset": clip.offset,
         "size": clip.size,
     }

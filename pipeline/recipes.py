@@ -20,12 +20,13 @@ RANDAUGMENT = "rand-m7-n4-mstd0.5-inc1"
 
 
 def shapes() -> ExtractConfig:
-    """The demo's drawn videos under its tiny CLIP: 8 of 16-24 frames, one view; seconds on two CPU cores."""
+    """The demo's drawn videos under its tiny CLIP: 8 of 24 frames, one view; a minute on two CPU cores."""
     return ExtractConfig(
         source=tyro.MISSING,
         bank=tyro.MISSING,
         backbone=BackboneConfig(name=str(TINY_CLIP)),
         views=ViewPlan(sampling=Sampling(kind="tsn", frames=8), size=64),
+        last_blocks=2,
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
+import pipeline.extract
 from backbones.maps import cross_frame_maps
 from backbones.taps import FrozenTower
 from backbones.weights import BackboneConfig, load_clip
@@ -215,6 +216,28 @@ def run_in_process(config):
     except Exception as error:
         return str(error)
     return ""
+
+
+def test_frames_of_another_size_than_the_towers_are_refused_before_a_bank_is_made(source, model, tmp_path):
+    views = ViewPlan(sampling=Sampling(kind="tsn", frames=4), size=96)
+    said = run_in_process(config_for(source, model, tmp_path / "bank", views=views))
+    assert "(64, 64) pixels, views.size asks for (96, 96)" in said
+    assert not (tmp_path / "bank").exists()
+
+
+def test_a_url_is_not_taken_for_a_folder(source, model):
+    assert "found the URL s3://b/bank" in run_in_process(config_for(source, model, "s3://b/bank"))
+
+
+def test_a_workers_error_is_told_as_it_was(ray_cluster, source, model, tmp_path, monkeypatch):
+    copy = tmp_path / "small.json"
+    copy.write_bytes(Path(model).read_bytes())
+    config = config_for(source, str(copy), tmp_path / "bank", limit=1)
+    real = pipeline.extract.run_tasks
+    monkeypatch.setattr("pipeline.extract.run_tasks", lambda *given: (copy.unlink(), real(*given)))
+    said = run_in_process(config)
+    assert said.startswith("a worker failed: BackboneError: ")
+    assert "run the same command to go on" in said
 
 
 def test_the_estimate_is_what_comes_out(bank):

@@ -44,3 +44,9 @@ def test_unreadable_clips(tmp_path: Path) -> None:
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(VideoError, match="unreadable: Is a directory"):
         read_bytes(Clip(key="x", path=str(tmp_path / "folder.mp4")))
+
+
+def test_a_root_beside_a_folder_is_refused(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    with pytest.raises(InputError, match="is no list; leave root out"):
+        list_clips(str(tmp_path), root=str(tmp_path))

@@ -37,6 +37,8 @@ def list_clips(source: str, *, root: str = "") -> list[Clip]:
         raise InputError(
             f"expected a folder as root; found {_what_is(root)} at {root}; correct it or leave it out"
         )
+    if root and (os.path.isdir(path) or TAR.search(path)):
+        raise InputError(f"root says where the paths of a list begin; {source!r} is no list; leave root out")
     if os.path.isdir(path):
         return list_folder(path)
     if TAR.search(path) or ".tar::" in path:
