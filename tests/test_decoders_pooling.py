@@ -31,7 +31,9 @@ def flat(folded, parts):
     return [folded, parts.out, parts.taps, parts.added, *(parts.maps or ()), *(parts.tables or ())]
 
 
-@pytest.mark.parametrize("modules", [(), ("taps",), ("added",), ("taps", "added"), ("taps", "added", "tables")])
+@pytest.mark.parametrize(
+    "modules", [(), ("taps",), ("added",), ("taps", "added"), ("taps", "added", "tables")]
+)
 @pytest.mark.parametrize("frames", [1, 2])
 def test_gradcheck_in_every_input(modules, frames, monkeypatch):
     modules = [name for name in modules if name != "tables" or frames > 1]

@@ -140,7 +140,11 @@ def test_label_smoothing_and_warmup_change_the_run(bank, whole, tmp_path):
 
 def test_attribute_labels_and_views(tmp_path):
     path = write_learnable_bank(tmp_path / "bank", spec=small_spec(views=2))
-    result = train(replace(CONFIG, label="parity", steps=60, eval_every=60, save_every=60), bank=path, run=tmp_path / "run")
+    result = train(
+        replace(CONFIG, label="parity", steps=60, eval_every=60, save_every=60),
+        bank=path,
+        run=tmp_path / "run",
+    )
     assert result.scores["eval_top1"] == 1.0
 
 
