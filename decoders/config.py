@@ -214,16 +214,16 @@ def shapes() -> TrainConfig:
 
     Command: framebank train shapes --bank BANK --run RUN --label motion
 
-    Hardware: 2 CPU cores, no GPU; tens of seconds.
+    Hardware: 2 CPU cores, no GPU; a minute with temporal modules, ten seconds without.
 
-    Expected: appearance near 1, motion far above the same decoder without temporal modules, which stays
-    near chance; `framebank demo` trains all three and reports what it measured.
+    Expected: appearance above 0.9; motion about 0.65, and about 0.27 without temporal modules (chance is
+    0.08). One layer: a second one took twice the time and learned no more from 600 clips.
     """
     return TrainConfig(
-        decoder=DecoderConfig(layers=2, heads=4, mlp_ratio=2.0, dropout=0.1, head_dropout=0.3),
+        decoder=DecoderConfig(layers=1, heads=4, mlp_ratio=2.0, dropout=0.1, head_dropout=0.3),
         optim=OptimConfig(lr=2e-3, warmup_steps=20),
         eval_split="val",
-        steps=200,
+        steps=300,
         batch_size=32,
         eval_every=100,
         save_every=100,

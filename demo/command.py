@@ -79,7 +79,7 @@ def run_demo(config: DemoConfig, console: Console) -> dict[str, Any]:
         bank = build_bank(config, listing, console)
     with torch_threads(physical_share()):
         with stages.stage(
-            "train", "one appearance decoder, two motion decoders: with and without temporal modules"
+            "train", "an appearance decoder, and two motion decoders: with and without temporal modules"
         ):
             runs = {name: fit(config, name, bank, console) for name in (APPEARANCE, TEMPORAL, NO_TEMPORAL)}
         with stages.stage(
@@ -142,12 +142,11 @@ def build_bank(config: DemoConfig, listing: Path, console: Console) -> Bank:
 
 def decoder_config(config: DemoConfig, name: str) -> TrainConfig:
     """How one of the three decoders is trained."""
-    recipe = replace(decoder_recipes.shapes(), seed=config.seed)
+    recipe = replace(
+        decoder_recipes.shapes(), seed=config.seed, label="appearance" if name == APPEARANCE else "motion"
+    )
     if config.short:
         recipe = replace(recipe, steps=recipe.steps // 4)
-    if name == APPEARANCE:
-        return replace(recipe, label="appearance")
-    recipe = replace(recipe, label="motion")
     return recipe if name == TEMPORAL else replace(recipe, decoder=recipe.decoder.without_temporal())
 
 

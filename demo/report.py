@@ -44,7 +44,7 @@ def result_lines(figures: dict[str, Any]) -> list[tuple[str, str, str, float, fl
     look, move = figures["appearance"], figures["motion"]
     unseen, seen = "unseen pairs", "new videos"
     return [
-        ("appearance", "temporal modules", seen, look["top1"], look["chance"]),
+        ("appearance", "no temporal modules", seen, look["top1"], look["chance"]),
         ("motion", "temporal modules", unseen, move["top1_temporal"], move["chance"]),
         ("motion", "no temporal modules", unseen, move["top1_no_temporal"], move["chance"]),
         ("motion", "temporal modules", seen, move["top1_temporal_seen_pairs"], move["chance"]),
