@@ -1,0 +1,1 @@
+"""Speed and size, measured against rivals in one run: `python -m benchmarks.NAME [--quick]`."""
