@@ -43,12 +43,20 @@ class Diverged(ArithmeticError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HeldOut:
+    """The clips to evaluate on while training, and the bank they are read from."""
+
+    reader: FeatureReader
+    clips: LabelledClips
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunData:
     """What a run reads: the training order and, where asked for, the evaluation clips."""
 
     reader: FeatureReader
     order: ClipOrder
-    held_out: LabelledClips | None
+    held_out: HeldOut | None
     task: Task
 
     def describe(self) -> dict[str, Any]:
@@ -174,8 +182,8 @@ class Loop:
                 f"framebank train resume --run {self._folder}"
             )
 
-    def _evaluate(self, done: int, clips: LabelledClips) -> None:
-        batches = evaluation_batches(self._data.reader, clips, EVAL_ROWS)
+    def _evaluate(self, done: int, held_out: HeldOut) -> None:
+        batches = evaluation_batches(held_out.reader, held_out.clips, EVAL_ROWS)
         scores = score(self._trainer.model, batches, self._data.task.classes, self._config.precision)
         self._lines.flush()
         self._lines.write(done, {"eval_top1": scores["top1"], "eval_top5": scores["top5"]})

@@ -23,9 +23,9 @@ from decoders.clips import ClipOrder, labelled_clips
 from decoders.config import RECIPES, TrainConfig
 from decoders.dataset import FeatureReader
 from decoders.evl import load_evl_weights
-from decoders.loop import Loop, LossLines, RunData, Trainer, TrainingStopped, Watch, seeded
+from decoders.loop import HeldOut, Loop, LossLines, RunData, Trainer, TrainingStopped, Watch, seeded
 from decoders.precision import feature_dtype, pick_device
-from decoders.task import Task, build_decoder, pose_task
+from decoders.task import Task, build_decoder, check_bank, pose_task
 from storage import Bank
 from training.interrupt import StopRequest
 from training.metrics import MetricsLog, read_metrics
@@ -52,7 +52,13 @@ class TrainResult:
 
 
 def train(
-    config: TrainConfig, *, bank: Path, run: Path, device: str = "auto", watch: Watch | None = None
+    config: TrainConfig,
+    *,
+    bank: Path,
+    run: Path,
+    eval_bank: Path | None = None,
+    device: str = "auto",
+    watch: Watch | None = None,
 ) -> TrainResult:
     """Train `config` on `bank` in the run directory `run`, from its newest checkpoint if it has one.
 
@@ -63,6 +69,7 @@ def train(
         config: a recipe, or one changed with `dataclasses.replace`.
         bank: path of the bank.
         run: new directory, or that of the same run.
+        eval_bank: bank of the `eval_split`, where it is another one (test views of the same backbone).
         device: auto, cpu or cuda.
         watch: told of every logged line, for progress displays.
 
@@ -72,9 +79,10 @@ def train(
     """
     start = time.perf_counter()
     place = pick_device(device)
-    data = _open_data(config, Bank.open(bank), place)
+    data = _open_data(config, Bank.open(bank), Bank.open(eval_bank or bank), place)
     document = {"config": asdict(config), "task": data.task.to_json(), "data": data.describe()}
-    directory = open_run(run, document, {"bank": str(bank), "device": str(place)})
+    session = {"bank": str(bank), "eval_bank": str(eval_bank or bank), "device": str(place)}
+    directory = open_run(run, document, session)
     trainer, done = _begin(config, data.task, directory, place)
     log = MetricsLog(run, done=done)
     with closing(log), StopRequest() as stop:
@@ -89,30 +97,41 @@ def train(
 
 
 def resume(
-    run: Path, *, bank: Path | None = None, device: str = "auto", watch: Watch | None = None
+    run: Path,
+    *,
+    bank: Path | None = None,
+    eval_bank: Path | None = None,
+    device: str = "auto",
+    watch: Watch | None = None,
 ) -> TrainResult:
-    """Go on with a run from its directory alone; `bank` only where the bank has moved."""
+    """Go on with a run from its directory alone; the banks only where they have moved."""
     directory = RunDirectory.read(run)
     config = TrainConfig.from_json(directory.document["config"])
-    return train(
-        config, bank=bank or Path(directory.sessions()[-1]["bank"]), run=run, device=device, watch=watch
-    )
+    last = directory.sessions()[-1]
+    banks = {"bank": bank or Path(last["bank"]), "eval_bank": eval_bank or Path(last["eval_bank"])}
+    return train(config, run=run, device=device, watch=watch, **banks)
 
 
-def _open_data(config: TrainConfig, bank: Bank, device: torch.device) -> RunData:
+def _open_data(config: TrainConfig, bank: Bank, eval_bank: Bank, device: torch.device) -> RunData:
     task = pose_task(bank, config)
-    reader = FeatureReader(
+    clips = labelled_clips(bank, split=config.split, label=config.label, classes=task.classes)
+    held_out = None
+    if config.eval_split:
+        check_bank(task, eval_bank, config)
+        chosen = labelled_clips(eval_bank, split=config.eval_split, label=config.label, classes=task.classes)
+        held_out = HeldOut(reader=_reader(config, task, eval_bank, device), clips=chosen)
+    reader = _reader(config, task, bank, device)
+    return RunData(reader=reader, order=ClipOrder(clips, config.seed), held_out=held_out, task=task)
+
+
+def _reader(config: TrainConfig, task: Task, bank: Bank, device: torch.device) -> FeatureReader:
+    return FeatureReader(
         bank,
         task.blocks,
         maps=config.decoder.cross_frame,
         device=device,
         dtype=feature_dtype(config.precision),
     )
-    clips = labelled_clips(bank, split=config.split, label=config.label, classes=task.classes)
-    held_out = None
-    if config.eval_split:
-        held_out = labelled_clips(bank, split=config.eval_split, label=config.label, classes=task.classes)
-    return RunData(reader=reader, order=ClipOrder(clips, config.seed), held_out=held_out, task=task)
 
 
 def _begin(
@@ -141,6 +160,7 @@ class TrainCommand:
     config: TrainConfig
     bank: Path
     run: Path
+    eval_bank: Path | None
     device: str
 
 
@@ -152,6 +172,8 @@ class ResumeCommand:
     """Run directory."""
     bank: Path | None = None
     """Where the bank is now, if it has moved."""
+    eval_bank: Path | None = None
+    """Where the bank of the evaluation split is now, if it has moved."""
     device: str = "auto"
     """auto, cpu or cuda."""
 
@@ -164,12 +186,19 @@ def main(argv: Sequence[str]) -> int:
     try:
         with _Display(console, total) as display:
             if isinstance(command, ResumeCommand):
-                result = resume(command.run, bank=command.bank, device=command.device, watch=display.show)
+                result = resume(
+                    command.run,
+                    bank=command.bank,
+                    eval_bank=command.eval_bank,
+                    device=command.device,
+                    watch=display.show,
+                )
             else:
                 result = train(
                     command.config,
                     bank=command.bank,
                     run=command.run,
+                    eval_bank=command.eval_bank,
                     device=command.device,
                     watch=display.show,
                 )
@@ -195,10 +224,11 @@ def _command_of(recipe: Callable[[], TrainConfig]) -> Callable[..., TrainCommand
         *,
         bank: Annotated[Path, tyro.conf.arg(help="The bank to train from.")],
         run: Annotated[Path, tyro.conf.arg(help="Run directory; made if new, gone on with if the same run.")],
+        eval_bank: Annotated[Path | None, tyro.conf.arg(help="Bank of the eval split, if another.")] = None,
         device: Annotated[str, tyro.conf.arg(help="auto, cpu or cuda.")] = "auto",
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = recipe(),  # noqa: B008
     ) -> TrainCommand:
-        return TrainCommand(config=config, bank=bank, run=run, device=device)
+        return TrainCommand(config=config, bank=bank, run=run, eval_bank=eval_bank, device=device)
 
     command.__doc__ = inspect.cleandoc(recipe.__doc__ or "")
     return command

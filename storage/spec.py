@@ -88,13 +88,6 @@ class BankSpec:
         """sha256 of the spec's canonical JSON, in hex."""
         return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()
 
-    @property
-    def features_fingerprint(self) -> str:
-        """As `fingerprint`, without the choice of frames and crops: equal for a training and a test bank of
-        one tower.
-        """
-        return hashlib.sha256(canonical(self.to_json() | {"video": None, "views": None}).encode()).hexdigest()
-
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` turns them back."""
         return json.loads(canonical(asdict(self)))

@@ -233,3 +233,16 @@ def test_configs_in_run_directories_read_back(whole):
     from training.run import RunDirectory
 
     assert TrainConfig.from_json(RunDirectory.read(whole).document["config"]) == CONFIG
+
+
+def test_evaluation_while_training_may_read_another_bank(tmp_path):
+    bank = write_learnable_bank(tmp_path / "train", train=20, test=0)
+    spec = small_spec(views=2, video={"seed": 1})
+    views = write_learnable_bank(tmp_path / "test", train=0, test=8, spec=spec)
+    config = replace(CONFIG, steps=60, eval_every=60, save_every=60)
+    result = train(config, bank=bank, eval_bank=views, run=tmp_path / "run")
+    assert result.scores["eval_top1"] == 1.0
+    assert resume(tmp_path / "run").resumed_at == 60
+    other = write_learnable_bank(tmp_path / "other", train=0, test=8, spec=small_spec(frames=4))
+    with pytest.raises(ValueError, match=r"frames: the bank has 4, asked for 3"):
+        train(config, bank=bank, eval_bank=other, run=tmp_path / "new")
