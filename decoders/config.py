@@ -1,7 +1,7 @@
 """What a decoder is and how it is trained: configs, and the recipes that fill them in.
 
 A recipe says nothing about where videos or banks lie. Its other half, the frames and views to extract, has
-the same name in pipeline/config.py.
+the same name in pipeline/recipes.py.
 """
 
 from collections.abc import Callable
@@ -55,9 +55,7 @@ class DecoderConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """One training run. Everything here decides the losses; where things lie and on what they run does
-    not.
-    """
+    """One training run: everything that decides the losses, and not where things lie or on what they run."""
 
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     """The model."""

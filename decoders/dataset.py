@@ -89,9 +89,7 @@ def evaluation_batches(
 
 
 def prefetch(items: Iterator[T]) -> Generator[T, None, None]:
-    """The same items, made ahead by a thread; closing the iterator ends the thread, its errors are raised
-    here.
-    """
+    """The same items, made ahead by a thread that ends with the iterator; its errors are raised here."""
     ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=AHEAD)
     stop = threading.Event()
     thread = threading.Thread(target=_fill, args=(items, ready, stop), name="framebank-read", daemon=True)

@@ -50,9 +50,7 @@ class TokenParts:
 
 
 def pool_tokens(folded: Float[Tensor, "N H C"], parts: TokenParts) -> Float[Tensor, "N H C"]:
-    """Attention-weighted mean of the normalised tokens for each head's folded query; differentiable in all
-    parts.
-    """
+    """Attention-weighted mean of the normalised tokens per folded query; differentiable in all parts."""
     prev, after = parts.maps or (None, None)
     w1, w2 = parts.tables or (None, None)
     with torch.autocast(folded.device.type, enabled=False):

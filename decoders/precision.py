@@ -8,9 +8,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name; `auto` is CUDA where there is one. Raises ValueError where it does not
-    exist.
-    """
+    """The device of that name; `auto` is CUDA where there is one. ValueError where it does not exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():

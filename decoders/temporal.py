@@ -5,13 +5,11 @@ play the clip backwards and nothing changes. Each module adds something to the f
 does depend on time; all three read the frozen inputs, never each other's output, and each can be left out.
 
 * a depthwise convolution over time, kernel 3, per token and channel, as three scaled shifts (a Conv1d would
-  first
-  bring time to the last axis, two transposes of the largest tensor of the step);
+  first bring time to the last axis, two transposes of the largest tensor of the step);
 * a position per frame, (T,C);
 * the tower's own queries and keys, compared between neighbouring frames, give for each patch a map of where
-  in the
-  neighbour it is found; each displacement carries a learned vector, and a patch receives the average of these
-  vectors under its map: a soft optical-flow code.
+  in the neighbour it is found; each displacement carries a learned vector, and a patch receives the average
+  of these vectors under its map: a soft optical-flow code.
 
 The modules here hold parameters; the functions compute, forward and backward, on pieces of a batch small
 enough to stay in a CPU's cache. `decoders.pooling` strings them together.
@@ -74,9 +72,7 @@ def shift_and_add(
 def taps_gradient(
     tokens: Float[torch.Tensor, "N T L C"], gradient: Float[torch.Tensor, "N T L C"]
 ) -> Float[torch.Tensor, "3 C"]:
-    """Gradient of `shift_and_add` for its taps. That for its tokens is `shift_and_add` with the taps
-    reversed.
-    """
+    """Gradient of `shift_and_add` for its taps; for its tokens it is `shift_and_add` with reversed taps."""
     before = (gradient[:, 1:] * tokens[:, :-1]).sum(dim=(0, 1, 2))
     same = (gradient * tokens).sum(dim=(0, 1, 2))
     after = (gradient[:, :-1] * tokens[:, 1:]).sum(dim=(0, 1, 2))

@@ -54,9 +54,7 @@ def failed_attempts(task: ShardTask, lines: Sequence[Line], tried: set[int]) -> 
 
 
 def outcome_counts(bank: Bank, *, attempts: int) -> dict[str, int]:
-    """Clips (not rows) by outcome; one bad view spoils a clip, and failed ones without attempts left are
-    quarantined.
-    """
+    """Clips (not rows) by outcome: one bad view spoils a clip, failed and out of attempts is quarantined."""
     table = bank.table.select(["row", "view", "outcome"]).to_pydict()
     spent = {row for record in bank.records.values() for row, n in record.attempts.items() if n >= attempts}
     clips: dict[int, str] = {}

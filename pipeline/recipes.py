@@ -68,9 +68,7 @@ def evl(model: str, views: ViewPlan, last_blocks: int) -> ExtractConfig:
 
 
 def k400(model: str, frames: int, stride: int, *, test: bool) -> ExtractConfig:
-    """One of EVL's six Kinetics-400 scripts; 8-frame models are tested on 3 clips in time, longer ones on 3
-    crops.
-    """
+    """One of EVL's six Kinetics-400 scripts: 8 frames are tested on 3 clips in time, more on 3 crops."""
     sampling = Sampling(kind="evl-eval" if test else "evl-train", frames=frames, stride=stride)
     if not test:
         return evl_train(model, sampling)

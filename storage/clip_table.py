@@ -126,8 +126,7 @@ def labels_by_key(listing: pa.Table) -> dict[str, tuple[int, str, str]]:
 
 
 def refuse_relabelling(known: Mapping[str, tuple[int, str, str]], clips: Iterable[Mapping[str, Any]]) -> None:
-    """A clip keeps the labels it was enrolled with: rows must not change their meaning behind a reader's
-    back.
+    """A clip keeps the labels it was enrolled with: rows must not change their meaning under a reader.
 
     Raises:
         ListingConflict: the first clip that comes with others.

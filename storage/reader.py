@@ -203,9 +203,7 @@ class Bank:
 
 
 class ShardFile:
-    """One shard of one array, opened, with its checked index. The descriptor closes with the last
-    reference.
-    """
+    """One shard of one array, opened, with its checked index; closes with its last reference."""
 
     def __init__(self, bank: Path, layout: ArrayLayout, record: ShardRecord, rows: int) -> None:
         self.name = layout.shard_file(record.shard)

@@ -49,9 +49,7 @@ class BankSpec:
     blocks: tuple[int, ...]
     """Blocks whose taps are kept, ascending, 0-based."""
     attention: Attention = "maps"
-    """What is kept of the attention between neighbouring frames: head-averaged maps, q and k per head, or
-    nothing.
-    """
+    """What is kept of the attention between neighbouring frames: averaged maps, q and k, or nothing."""
     dtype: Literal["float16"] = "float16"
     """Storage type of all features."""
     frames: int
