@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 
 from backbones.maps import cross_frame_maps
 from decoders.clips import ClipOrder, LabelledClips
+from decoders.config import TrainConfig
 from decoders.evl import BlockFeatures
+from decoders.precision import feature_dtype
+from decoders.task import Task
 from storage import Bank, array_name
 
 AHEAD = 2
@@ -72,6 +75,17 @@ class FeatureReader:
         if self._device.type == "cuda":
             values = values.pin_memory()
         return values.to(self._device, non_blocking=True)
+
+
+def open_features(bank: Bank, task: Task, config: TrainConfig, device: torch.device) -> FeatureReader:
+    """What a decoder of this task and config reads of a bank."""
+    return FeatureReader(
+        bank,
+        task.blocks,
+        maps=config.decoder.cross_frame,
+        device=device,
+        dtype=feature_dtype(config.precision),
+    )
 
 
 def training_batches(

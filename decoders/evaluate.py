@@ -20,9 +20,9 @@ from rich.table import Table
 
 from decoders.clips import class_list, labelled_clips
 from decoders.config import TrainConfig
-from decoders.dataset import Batch, FeatureReader, evaluation_batches
+from decoders.dataset import Batch, evaluation_batches, open_features
 from decoders.evl import EVLDecoder, load_evl_weights
-from decoders.precision import autocast, feature_dtype, pick_device
+from decoders.precision import autocast, pick_device
 from decoders.task import Task, build_decoder, check_bank
 from storage import Bank
 from training.metrics import ClassificationScores
@@ -58,13 +58,7 @@ def evaluate(
     name = label or task.label
     _check_classes(opened, name, task)
     clips = labelled_clips(opened, split=split, label=name, classes=task.classes)
-    reader = FeatureReader(
-        opened,
-        task.blocks,
-        maps=config.decoder.cross_frame,
-        device=place,
-        dtype=feature_dtype(config.precision),
-    )
+    reader = open_features(opened, task, config, place)
     scores = score(model, evaluation_batches(reader, clips, EVAL_ROWS), task.classes, config.precision)
     report = {
         "run": str(run),

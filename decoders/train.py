@@ -21,10 +21,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from decoders.clips import ClipOrder, labelled_clips
 from decoders.config import RECIPES, TrainConfig
-from decoders.dataset import FeatureReader
+from decoders.dataset import open_features
 from decoders.evl import load_evl_weights
 from decoders.loop import HeldOut, Loop, LossLines, RunData, Trainer, TrainingStopped, Watch, seeded
-from decoders.precision import feature_dtype, pick_device
+from decoders.precision import pick_device
 from decoders.task import Task, build_decoder, check_bank, pose_task
 from storage import Bank
 from training.interrupt import StopRequest
@@ -119,19 +119,9 @@ def _open_data(config: TrainConfig, bank: Bank, eval_bank: Bank, device: torch.d
     if config.eval_split:
         check_bank(task, eval_bank, config)
         chosen = labelled_clips(eval_bank, split=config.eval_split, label=config.label, classes=task.classes)
-        held_out = HeldOut(reader=_reader(config, task, eval_bank, device), clips=chosen)
-    reader = _reader(config, task, bank, device)
+        held_out = HeldOut(reader=open_features(eval_bank, task, config, device), clips=chosen)
+    reader = open_features(bank, task, config, device)
     return RunData(reader=reader, order=ClipOrder(clips, config.seed), held_out=held_out, task=task)
-
-
-def _reader(config: TrainConfig, task: Task, bank: Bank, device: torch.device) -> FeatureReader:
-    return FeatureReader(
-        bank,
-        task.blocks,
-        maps=config.decoder.cross_frame,
-        device=device,
-        dtype=feature_dtype(config.precision),
-    )
 
 
 def _begin(

@@ -77,7 +77,7 @@ def run_demo(config: DemoConfig, console: Console) -> dict[str, Any]:
         "extract", "encode every video once with the tiny CLIP, keep tokens and attention maps"
     ):
         bank = build_bank(config, listing, console)
-    with torch_threads(physical_share()):
+    with torch_threads(multiprocessing.cpu_count()):
         with stages.stage(
             "train", "an appearance decoder, and two motion decoders: with and without temporal modules"
         ):
@@ -201,11 +201,6 @@ def summarise(found: dict[str, dict[str, Any]], bank: Bank, seconds: dict[str, f
         "bytes_per_row": row_bytes(bank.spec),
         "seconds": seconds | {"total": round(sum(seconds.values()), 1)},
     }
-
-
-def physical_share() -> int:
-    """torch threads for training in this process."""
-    return max(1, multiprocessing.cpu_count())
 
 
 @contextmanager
