@@ -128,6 +128,18 @@ class FrozenTower(nn.Module):
                 tokens = block(tokens)
         return Taps(out=out, q=q, k=k, pooled=self._embed(tokens))
 
+    def query_key_weights(self, block: int) -> dict[str, Tensor]:
+        """What turns the tokens before a block into its q and k, fp32, on the CPU: the norm's `ln_weight`
+        and `ln_bias` (C,), `q_weight` and `k_weight` (C, C), `q_bias` and `k_bias` (C,).
+        """
+        norm, attention, width = self._block(block).ln_1, self._block(block).attn, self.width
+        found = {"ln_weight": norm.weight, "ln_bias": norm.bias}
+        for place, name in enumerate(("q", "k")):
+            rows = slice(place * width, (place + 1) * width)
+            found[f"{name}_weight"] = attention.in_proj_weight[rows]
+            found[f"{name}_bias"] = attention.in_proj_bias[rows]
+        return {name: values.detach().float().cpu() for name, values in found.items()}
+
     def _embed(self, tokens: Float[Tensor, "B L C"]) -> Float[Tensor, "B E"]:
         pooled, _ = self.visual._pool(tokens)
         return pooled if self.visual.proj is None else pooled @ self.visual.proj

@@ -4,20 +4,19 @@ Labels are the clip table's own `label` column (the class is the number itself, 
 fit) or any attribute of the clips, such as `motion` (the class is the place in the sorted list of values).
 The class list is taken from the whole bank, not from a split, so that training and evaluation always agree.
 
-The order is a pure function of (seed, step): epoch after epoch, each clip once an epoch in a new permutation,
-the epochs joined without a gap, so no clip is dropped and a batch may span two epochs. Where the bank holds
-several views a clip, each epoch draws one of them. Nothing needs to be saved to go on in the middle of an
-epoch.
+The order is the bank's own (`storage.RowOrder`), a pure function of (seed, step): each clip once an epoch,
+and where the bank holds several views a clip, each epoch draws one of them. Nothing needs to be saved to go
+on in the middle of an epoch.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storage import Bank, ClipTable, distinct_labels
+from storage import Bank, ClipTable, RowOrder, distinct_labels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,11 +58,13 @@ def class_list(table: ClipTable, label: str) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def labelled_clips(bank: Bank, *, split: str, label: str, classes: tuple[str, ...]) -> LabelledClips:
-    """The written clips of a split (empty: of all) that have a label. Raises ValueError where there are
-    none.
+def labelled_clips(
+    bank: Bank, *, split: str, label: str, classes: tuple[str, ...], arrays: Sequence[str] = ()
+) -> LabelledClips:
+    """The written clips of a split (empty: of all) that have a label, and rows in all of `arrays` (of all
+    where none are named). Raises ValueError where there are none.
     """
-    chosen = bank.written(split=split)
+    chosen = bank.written(split=split, arrays=arrays)
     if not len(chosen):
         known = ", ".join(repr(name) for name in sorted(set(bank.written()["split"].to_pylist()))) or "none"
         raise ValueError(
@@ -82,26 +83,18 @@ def labelled_clips(bank: Bank, *, split: str, label: str, classes: tuple[str, ..
 
 
 class ClipOrder:
-    """Batches of (row, target) by step number."""
+    """Batches of (row, target) by step number; one rank's share of them in a world of several (see
+    `RowOrder`).
+    """
 
-    def __init__(self, clips: LabelledClips, seed: int) -> None:
+    def __init__(self, clips: LabelledClips, seed: int, *, rank: int = 0, world: int = 1) -> None:
         self.clips = clips
-        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
-        self._seed = seed
+        self._order = RowOrder(clips.rows, seed, rank=rank, world=world)
 
     def batch(self, step: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows (size,) and targets (size,) of a 0-based step."""
-        places = np.arange(step * size, (step + 1) * size)
-        epochs, within = np.divmod(places, len(self.clips))
-        drawn = [self._epoch(int(epoch))[:, within[epochs == epoch]] for epoch in np.unique(epochs)]
-        clips, views = np.concatenate(drawn, axis=1)
-        return self.clips.rows[clips, views], self.clips.targets[clips]
-
-    def _draw_epoch(self, epoch: int) -> NDArray[np.int64]:
-        """(2, n): clips in the epoch's order, and the view drawn for each."""
-        draw = np.random.default_rng([self._seed, epoch])
-        count, views = self.clips.rows.shape
-        return np.stack([draw.permutation(count), draw.integers(views, size=count)])
+        lines, rows = self._order.drawn(step, size)
+        return rows, self.clips.targets[lines]
 
 
 def _rows_by_clip(table: ClipTable, views: int) -> NDArray[np.int64]:

@@ -32,7 +32,7 @@ EVAL_ROWS = 32
 
 
 def evaluate(
-    run: Path, *, bank: Path, split: str = "test", label: str = "", device: str = "auto"
+    run: Path, *, bank: str | Path, split: str = "test", label: str = "", device: str = "auto"
 ) -> dict[str, Any]:
     """Evaluate a run's newest checkpoint on a split (empty: every clip) and write RUN/evaluation-SPLIT.json.
 
@@ -57,13 +57,13 @@ def evaluate(
     model = _load(directory, task, config).to(place)
     name = label or task.label
     _check_classes(opened, name, task)
-    clips = labelled_clips(opened, split=split, label=name, classes=task.classes)
     reader = open_features(opened, task, config, place)
+    clips = labelled_clips(opened, split=split, label=name, classes=task.classes, arrays=reader.arrays)
     scores = score(model, evaluation_batches(reader, clips, EVAL_ROWS), task.classes, config.precision)
     report = {
         "run": str(run),
         "checkpoint": directory.checkpoint.name if directory.checkpoint else "",
-        "bank": str(bank),
+        "bank": opened.path,
         "fingerprint": opened.fingerprint,
         "split": split,
         "label": name,
@@ -125,8 +125,8 @@ class EvaluateCommand:
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory."""
-    bank: Path
-    """The bank with the clips."""
+    bank: str
+    """Folder or URL of the bank with the clips."""
     split: str = "test"
     """Split to evaluate on; empty takes every clip."""
     label: str = ""

@@ -42,7 +42,7 @@ class Diverged(ArithmeticError):
     """The loss is no longer a number."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class HeldOut:
     """The clips to evaluate on while training, and the bank they are read from."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from decoders.clips import class_list
 from decoders.config import TrainConfig
 from decoders.evl import EVLDecoder, TokenShape
-from storage import Bank
+from storage import Bank, array_name
 from storage.spec import differences
 
 
@@ -31,6 +31,8 @@ class Task:
     """The bank's backbone spec, as JSON."""
     fingerprint: str
     """Fingerprint of the bank trained on."""
+    kept: dict[str, str]
+    """Block to the type of its tokens and the form of its attention in the bank trained on."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` turns them back."""
@@ -51,7 +53,7 @@ def pose_task(bank: Bank, config: TrainConfig) -> Task:
             f"a decoder of {layers} layers reads {layers} blocks, {bank.path} holds {len(spec.blocks)} "
             f"({', '.join(map(str, spec.blocks))}); take fewer layers or extract more blocks"
         )
-    _refuse_missing_maps(bank, config)
+    _refuse_missing_maps(bank, spec.blocks[-layers:], config)
     return Task(
         label=config.label,
         classes=class_list(bank.table, config.label),
@@ -59,6 +61,7 @@ def pose_task(bank: Bank, config: TrainConfig) -> Task:
         shape=TokenShape(width=spec.backbone.width, frames=spec.frames, grid=spec.backbone.grid),
         backbone=asdict(spec.backbone) | {"grid": list(spec.backbone.grid)},
         fingerprint=bank.fingerprint,
+        kept=kept_arrays(bank, spec.blocks[-layers:]),
     )
 
 
@@ -72,7 +75,15 @@ def check_bank(task: Task, bank: Bank, config: TrainConfig) -> None:
         lines.append(f"blocks: the bank has {list(spec.blocks)}, asked for {list(task.blocks)}")
     if lines:
         raise ValueError(f"{bank.path} is no bank this run can be evaluated on:\n  " + "\n  ".join(lines))
-    _refuse_missing_maps(bank, config)
+    _refuse_missing_maps(bank, task.blocks, config)
+
+
+def kept_arrays(bank: Bank, blocks: tuple[int, ...]) -> dict[str, str]:
+    """How a bank keeps some blocks: their tokens' type and their attention's form."""
+    return {
+        f"block {block}": f"{bank.layouts[array_name(block, 'out')].dtype}, {bank.spec.attention(block)}"
+        for block in blocks
+    }
 
 
 def build_decoder(task: Task, config: TrainConfig) -> EVLDecoder:
@@ -80,9 +91,10 @@ def build_decoder(task: Task, config: TrainConfig) -> EVLDecoder:
     return EVLDecoder(config.decoder, task.shape, len(task.classes))
 
 
-def _refuse_missing_maps(bank: Bank, config: TrainConfig) -> None:
-    if config.decoder.cross_frame and bank.spec.attention == "none":
+def _refuse_missing_maps(bank: Bank, blocks: tuple[int, ...], config: TrainConfig) -> None:
+    blind = [block for block in blocks if bank.spec.attention(block) == "none"]
+    if config.decoder.cross_frame and blind:
         raise ValueError(
-            f"cross_frame reads attention maps, {bank.path} was extracted with attention=none; train with "
-            "cross_frame off, or extract with attention=maps"
+            f"cross_frame reads attention maps, {bank.path} keeps attention=none of block {blind[0]}; train "
+            "with cross_frame off, or extract with attention=maps (--grow adds it to this bank)"
         )

@@ -19,9 +19,9 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from decoders.clips import ClipOrder, labelled_clips
+from decoders.clips import ClipOrder, LabelledClips, labelled_clips
 from decoders.config import RECIPES, TrainConfig
-from decoders.dataset import open_features
+from decoders.dataset import FeatureReader, open_features
 from decoders.evl import load_evl_weights
 from decoders.loop import HeldOut, Loop, LossLines, RunData, Trainer, TrainingStopped, Watch, seeded
 from decoders.precision import pick_device
@@ -54,9 +54,9 @@ class TrainResult:
 def train(
     config: TrainConfig,
     *,
-    bank: Path,
+    bank: str | Path,
     run: Path,
-    eval_bank: Path | None = None,
+    eval_bank: str | Path | None = None,
     device: str = "auto",
     watch: Watch | None = None,
 ) -> TrainResult:
@@ -67,7 +67,7 @@ def train(
 
     Args:
         config: a recipe, or one changed with `dataclasses.replace`.
-        bank: path of the bank.
+        bank: folder or URL of the bank.
         run: new directory, or that of the same run.
         eval_bank: bank of the `eval_split`, where it is another one (test views of the same backbone).
         device: auto, cpu or cuda.
@@ -79,9 +79,10 @@ def train(
     """
     start = time.perf_counter()
     place = pick_device(device)
-    data = _open_data(config, Bank.open(bank), Bank.open(eval_bank or bank), place)
+    train_on, test_on = Bank.open(bank), Bank.open(eval_bank or bank)
+    data = _open_data(config, train_on, test_on, place)
     document = {"config": asdict(config), "task": data.task.to_json(), "data": data.describe()}
-    session = {"bank": str(bank), "eval_bank": str(eval_bank or bank), "device": str(place)}
+    session = {"bank": train_on.path, "eval_bank": test_on.path, "device": str(place)}
     directory = open_run(run, document, session)
     trainer, done = _begin(config, data.task, directory, place)
     log = MetricsLog(run, done=done)
@@ -99,8 +100,8 @@ def train(
 def resume(
     run: Path,
     *,
-    bank: Path | None = None,
-    eval_bank: Path | None = None,
+    bank: str | Path | None = None,
+    eval_bank: str | Path | None = None,
     device: str = "auto",
     watch: Watch | None = None,
 ) -> TrainResult:
@@ -108,20 +109,27 @@ def resume(
     directory = RunDirectory.read(run)
     config = TrainConfig.from_json(directory.document["config"])
     last = directory.sessions()[-1]
-    banks = {"bank": bank or Path(last["bank"]), "eval_bank": eval_bank or Path(last["eval_bank"])}
+    banks = {"bank": bank or last["bank"], "eval_bank": eval_bank or last["eval_bank"]}
     return train(config, run=run, device=device, watch=watch, **banks)
 
 
 def _open_data(config: TrainConfig, bank: Bank, eval_bank: Bank, device: torch.device) -> RunData:
     task = pose_task(bank, config)
-    clips = labelled_clips(bank, split=config.split, label=config.label, classes=task.classes)
+    reader, clips = _read_split(bank, task, config, config.split, device)
     held_out = None
     if config.eval_split:
         check_bank(task, eval_bank, config)
-        chosen = labelled_clips(eval_bank, split=config.eval_split, label=config.label, classes=task.classes)
-        held_out = HeldOut(reader=open_features(eval_bank, task, config, device), clips=chosen)
-    reader = open_features(bank, task, config, device)
+        held_out = HeldOut(*_read_split(eval_bank, task, config, config.eval_split, device))
     return RunData(reader=reader, order=ClipOrder(clips, config.seed), held_out=held_out, task=task)
+
+
+def _read_split(
+    bank: Bank, task: Task, config: TrainConfig, split: str, device: torch.device
+) -> tuple[FeatureReader, LabelledClips]:
+    """What is read of a split, and which clips it has."""
+    reader = open_features(bank, task, config, device)
+    label, classes = config.label, task.classes
+    return reader, labelled_clips(bank, split=split, label=label, classes=classes, arrays=reader.arrays)
 
 
 def _begin(
@@ -148,9 +156,9 @@ class TrainCommand:
     """A recipe with its overrides, and where it runs."""
 
     config: TrainConfig
-    bank: Path
+    bank: str
     run: Path
-    eval_bank: Path | None
+    eval_bank: str
     device: str
 
 
@@ -160,9 +168,9 @@ class ResumeCommand:
 
     run: Path
     """Run directory."""
-    bank: Path | None = None
+    bank: str = ""
     """Where the bank is now, if it has moved."""
-    eval_bank: Path | None = None
+    eval_bank: str = ""
     """Where the bank of the evaluation split is now, if it has moved."""
     device: str = "auto"
     """auto, cpu or cuda."""
@@ -212,9 +220,9 @@ def _command_of(recipe: Callable[[], TrainConfig]) -> Callable[..., TrainCommand
 
     def command(
         *,
-        bank: Annotated[Path, tyro.conf.arg(help="The bank to train from.")],
+        bank: Annotated[str, tyro.conf.arg(help="The bank to train from: folder or URL.")],
         run: Annotated[Path, tyro.conf.arg(help="Run directory; made if new, gone on with if the same run.")],
-        eval_bank: Annotated[Path | None, tyro.conf.arg(help="Bank of the eval split, if another.")] = None,
+        eval_bank: Annotated[str, tyro.conf.arg(help="Bank of the eval split, if another.")] = "",
         device: Annotated[str, tyro.conf.arg(help="auto, cpu or cuda.")] = "auto",
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = recipe(),  # noqa: B008
     ) -> TrainCommand:

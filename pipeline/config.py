@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from backbones.weights import BackboneConfig
 from pipeline.decode_worker import DecodeLimits
-from storage import ATTENTION_MODES, Attention
+from storage import Attention, Dtype, Kept
 from video import ViewPlan
 
 
@@ -14,8 +14,16 @@ class ExtractConfig:
 
     source: str
     """Folder of class folders, list file (txt or csv), or webdataset tar pattern."""
-    bank: str
-    """Folder of the bank; made if it does not exist, completed if it does."""
+    bank: str = ""
+    """Folder or URL (s3://...) of the bank; made if it does not exist, completed if it does."""
+    shelf: str = ""
+    """In place of a bank: a folder or URL with many. The bank there with this spec is completed; if there is
+    none, one is made.
+    """
+    grow: bool = False
+    """Add to the bank what it does not keep so far (blocks, another attention); all else stays as it is."""
+    redo: str = ""
+    """Text file with a clip's key on each line: these clips are extracted anew."""
     root: str = ""
     """Folder that the paths of a list file are relative to; by default the list's own."""
     split: str = ""
@@ -27,7 +35,11 @@ class ExtractConfig:
     last_blocks: int = 4
     """Keep the taps of the last so many blocks."""
     attention: Attention = "maps"
-    """Beside the tokens keep: maps (head-averaged, of neighbouring frames), qk (per head) or none."""
+    """Beside the tokens keep: maps (head-averaged, of neighbouring frames), qk (per head), derived (the
+    tokens and weights that q and k are computed from when read) or none.
+    """
+    dtype: Dtype = "float16"
+    """Type of tokens: float16, or int8 with scales, which keeps maps as uint8 and is half the size."""
     views: ViewPlan
     """Which frames and crops of each clip."""
     limits: DecodeLimits = field(default_factory=DecodeLimits)
@@ -46,11 +58,10 @@ class ExtractConfig:
     """Rows (of T frames each) that go through the tower at once."""
 
     def __post_init__(self) -> None:
-        if self.attention not in ATTENTION_MODES:
-            raise ValueError(f"attention is one of {', '.join(ATTENTION_MODES)}, not {self.attention!r}")
         for name in ("last_blocks", "attempts", "batch_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, not {getattr(self, name)}")
         for name in ("limit", "encoders", "shard_rows"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is at least 0, not {getattr(self, name)}")
+        Kept(blocks=(1,), attention=self.attention, dtype=self.dtype)  # refuses what it does not know

@@ -11,32 +11,30 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from backbones.maps import cross_frame_maps
 from backbones.taps import FrozenTower
 from backbones.weights import BackboneConfig, load_clip
 from pipeline.decode_worker import DecodeOutcome
+from pipeline.keep import Kept, KeptRow, keep
 from pipeline.outcomes import Line, failed_attempts, fresh_lines
 from pipeline.task import ShardTask
 from storage import (
     FAILED,
-    POOLED,
     WRITTEN,
+    ArrayLayout,
     BackboneSpec,
     Bank,
     BankError,
     BankSpec,
     ShardWriter,
     SpecMismatch,
-    array_name,
+    part_layouts,
+    row_statistics,
 )
-
-Values = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +42,9 @@ class EncoderConfig:
     """What a worker needs to build its encoder."""
 
     bank: str
-    """Folder of the bank."""
+    """Folder or URL of the bank."""
+    part: int = 0
+    """Part of the bank whose arrays are written."""
     run: str
     """Id of the run that holds the bank's lease."""
     backbone: BackboneConfig
@@ -88,7 +88,9 @@ class ShardEncoder:
         self.config = config
         self.bank = Bank(config.bank)
         self.spec = self.bank.spec
-        self.tower = build_tower(config.backbone, self.spec, config.device)
+        self.layouts = list(part_layouts(self.spec, config.part))
+        blocks = self.spec.kept[config.part].token_blocks
+        self.tower = build_tower(config.backbone, self.spec, blocks, config.device)
         self.encode_seconds = 0.0
 
     def __call__(self, task: ShardTask, outcomes: Sequence[DecodeOutcome]) -> ShardReport:
@@ -98,22 +100,23 @@ class ShardEncoder:
             task: the shard; `outcomes` has one entry per line of it.
         """
         started, self.encode_seconds = time.perf_counter(), 0.0
-        with ShardWriter(Path(self.config.bank), task.shard, run=self.config.run) as writer:
-            lines = [write_row(writer, line, values) for line, values in self._rows(task, outcomes)]
+        config = self.config
+        with ShardWriter(config.bank, task.shard, run=config.run, part=config.part) as writer:
+            lines = [write_row(writer, line, row) for line, row in self._rows(task, outcomes)]
             tried = {line["row"] for line in task.lines}
             record = writer.commit(lines, {"attempts": failed_attempts(task, lines, tried)})
         return ShardReport(
             shard=task.shard,
             outcomes=record.outcomes,
             clips=len(task.lines),
-            bytes=sum(file.bytes for file in record.files.values()),
+            bytes=record.bytes,
             encode_seconds=self.encode_seconds,
             write_seconds=time.perf_counter() - started - self.encode_seconds,
         )
 
     def _rows(
         self, task: ShardTask, outcomes: Sequence[DecodeOutcome]
-    ) -> Iterator[tuple[Line, Values | None]]:
+    ) -> Iterator[tuple[Line, KeptRow | None]]:
         """Every row slot of the shard in ascending order, with its values where it has any."""
         fresh = fresh_lines(task, outcomes, self.spec.views)
         kept = {line["row"]: line for line in task.kept}
@@ -127,18 +130,24 @@ class ShardEncoder:
                 line, frames = by_row[row]
                 yield line, None if frames is None else next(encoded)
 
-    def _stored(self, row: int) -> Values:
-        return {name: self.bank.read(name, [row])[0] for name in self.bank.layouts}
+    def _stored(self, row: int) -> KeptRow:
+        """A committed row, byte for byte."""
+        values = {layout.name: self.bank.read(layout.name, [row])[0] for layout in self.layouts}
+        names = [name for name in values if not name.endswith("_scale")]
+        return KeptRow(
+            values=values,
+            statistics={name: row_statistics(self.bank.values(name, [row]))[0] for name in names},
+        )
 
-    def _encode(self, rows: Sequence[np.ndarray]) -> Iterator[Values]:
-        """The values of rows of frames (T, h, w, 3), batch by batch."""
+    def _encode(self, rows: Sequence[np.ndarray]) -> Iterator[KeptRow]:
+        """What is kept of rows of frames (T, h, w, 3), batch by batch."""
         for start in range(0, len(rows), self.config.batch_rows):
             began = time.perf_counter()
-            batch = encode_rows(self.tower, np.stack(rows[start : start + self.config.batch_rows]), self.spec)
+            batch = encode_rows(
+                self.tower, np.stack(rows[start : start + self.config.batch_rows]), self.layouts
+            )
             self.encode_seconds += time.perf_counter() - began
-            count = len(next(iter(batch.values())))
-            for i in range(count):
-                yield {name: values[i] for name, values in batch.items()}
+            yield from (batch.row(place) for place in range(len(batch)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,8 +185,8 @@ class EncodeWorker:
         return {"report": pickle.dumps(report)}
 
 
-def build_tower(config: BackboneConfig, spec: BankSpec, device: str) -> FrozenTower:
-    """The bank's tower on a device.
+def build_tower(config: BackboneConfig, spec: BankSpec, blocks: Sequence[int], device: str) -> FrozenTower:
+    """The bank's tower on a device, with taps after `blocks`.
 
     Raises:
         SpecMismatch: the weights at hand are not the bank's.
@@ -188,7 +197,7 @@ def build_tower(config: BackboneConfig, spec: BankSpec, device: str) -> FrozenTo
             f"this worker's weights of {clip.name} have digest {clip.digest[:12]}, the bank was made with "
             f"{spec.backbone.weights[:12]}; give every machine the same weights file"
         )
-    return FrozenTower(clip.model.visual, blocks=spec.blocks, mean=clip.mean, std=clip.std).to(device)
+    return FrozenTower(clip.model.visual, blocks=blocks, mean=clip.mean, std=clip.std).to(device)
 
 
 def backbone_spec(
@@ -209,44 +218,25 @@ def backbone_spec(
 
 
 @torch.inference_mode()
-def encode_rows(tower: FrozenTower, frames: np.ndarray, spec: BankSpec) -> Values:
+def encode_rows(tower: FrozenTower, frames: np.ndarray, layouts: Sequence[ArrayLayout]) -> Kept:
     """Everything the bank keeps of some rows.
 
     Args:
-        tower: taps of the spec's blocks.
+        tower: taps of the blocks that the arrays need.
         frames: uint8 (N, T, h, w, 3).
-        spec: what to keep.
-
-    Returns:
-        Array name to fp32 values (N, *row shape).
+        layouts: the arrays.
     """
     count, length = frames.shape[:2]
     images = tower.normalise(torch.from_numpy(frames.reshape(count * length, *frames.shape[2:])))
-    taps = tower(images)
-
-    def rows(values: torch.Tensor) -> torch.Tensor:
-        return values.unflatten(0, (count, length))
-
-    kept = {POOLED: rows(taps.pooled)}
-    for block in spec.blocks:
-        kept[array_name(block, "out")] = rows(taps.out[block])
-        if spec.attention == "qk" and length > 1:
-            kept[array_name(block, "q")], kept[array_name(block, "k")] = (
-                rows(taps.q[block]),
-                rows(taps.k[block]),
-            )
-        if spec.attention == "maps" and length > 1:
-            before, after = cross_frame_maps(rows(taps.q[block]), rows(taps.k[block]))
-            kept[array_name(block, "map_prev")], kept[array_name(block, "map_next")] = before, after
-    return {name: values.float().cpu().numpy() for name, values in kept.items()}
+    return keep(tower(images), count, layouts)
 
 
-def write_row(writer: ShardWriter, line: Line, values: Values | None) -> Line:
+def write_row(writer: ShardWriter, line: Line, row: KeptRow | None) -> Line:
     """Write a row's values; its line, turned to failed where the values cannot be stored."""
-    if values is None:
+    if row is None:
         return line
     try:
-        writer.append(line["row"], values)
+        writer.append(line["row"], row.values, row.statistics)
     except BankError as error:
         return line | {"outcome": FAILED, "reason": f"encoding: {error}"}
     return line

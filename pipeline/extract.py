@@ -22,9 +22,11 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
 
+import numpy as np
 import ray
 import torch
 from ray.data import ActorPoolStrategy, DataContext
@@ -32,17 +34,30 @@ from ray.exceptions import RayError
 from rich.console import Console
 
 from backbones.taps import FrozenTower
-from backbones.weights import BackboneConfig, load_clip
+from backbones.weights import BackboneConfig, LoadedClip, load_clip
 from pipeline.config import ExtractConfig
 from pipeline.decode_worker import decode_shard
 from pipeline.encode import EncoderConfig, EncodeWorker, ShardReport, WorkerError, backbone_spec
 from pipeline.errors import ExtractionError
 from pipeline.estimate import refuse_small_disk
 from pipeline.outcomes import outcome_counts
-from pipeline.plan import listing_lines, pending_tasks
+from pipeline.plan import Plan, listing_lines, redo_keys
 from pipeline.progress import ExtractionProgress, show_account
 from pipeline.task import ShardTask
-from storage import WRITTEN, Bank, BankSpec, BankWriter
+from pipeline.twins import find_twins
+from storage import (
+    WRITTEN,
+    Bank,
+    BankSpec,
+    BankWriter,
+    Kept,
+    derived_blocks,
+    find_bank,
+    open_place,
+    part_layouts,
+    suggested_name,
+    weight_name,
+)
 from video import decoder_versions
 
 DECODE_CPUS = 0.25
@@ -58,35 +73,93 @@ def extract(config: ExtractConfig, console: Console | None = None) -> Bank:
         InputError, BackboneError, BankError: what the rooms refuse.
     """
     console = console or Console(stderr=True)
-    path = local_path(config.bank)
     lines = listing_lines(config)
-    spec = build_spec(config)
-    with BankWriter(path, spec, shard_rows=config.shard_rows) as writer:
-        new = writer.enrol(lines)
-        tasks = list(pending_tasks(writer, attempts=config.attempts))
-        clips = sum(len(task.lines) for task in tasks)
-        console.print(f"{path}: {len(lines)} clips listed, {new} new, {clips} to do", highlight=False)
-        if tasks:
-            refuse_small_disk(path, spec, clips * spec.views)
-            run_tasks(config, writer, tasks, console)
-    return account(config, path, {line["key"] for line in lines}, console)
+    tower = load_tower(config)
+    spec = build_spec(config, tower)
+    location = locate(config, spec, console)
+    redo = redo_keys(config.redo)
+    with BankWriter(
+        location,
+        spec,
+        shard_rows=config.shard_rows,
+        grow=config.grow,
+        weights=frozen_weights(tower.tower, spec),
+        made=origin(config),
+    ) as writer:
+        enrol(writer, lines, redo, console)
+        for part in writer.parts:
+            complete(config, writer, part, redo, console)
+    return account(config, writer.path, {line["key"] for line in lines}, console)
 
 
-def local_path(bank: str) -> Path:
-    """The bank's folder.
+def origin(config: ExtractConfig) -> dict[str, str]:
+    """What a new bank says of its making, so that rows can be encoded again and compared."""
+    backbone = anchored(config.backbone)
+    return {"framebank": version("framebank"), "backbone": backbone.name, "weights": backbone.weights}
+
+
+def enrol(
+    writer: BankWriter, lines: Sequence[dict[str, Any]], redo: frozenset[str], console: Console
+) -> None:
+    """Give new clips their rows; clips of equal content share them.
 
     Raises:
-        ValueError: a URL; banks lie on disks so far.
+        ValueError: a clip to be extracted anew is not listed.
     """
-    if "://" in bank:
-        raise ValueError(
-            f"expected a folder for the bank, found the URL {bank}; banks are kept on disks or NFS so far"
-        )
-    return Path(bank).absolute()
+    with console.status("looking for files with equal content"):
+        twins = find_twins(lines, writer.listing)
+    new = writer.enrol(lines, twins)
+    unknown = redo - set(writer.listing["key"].to_pylist())
+    if unknown:
+        raise ValueError(f"{len(unknown)} clips to extract anew are not in the bank, e.g. {min(unknown)}")
+    same = f", {len(twins)} with the content of another" if twins else ""
+    console.print(f"{writer.path}: {len(lines)} clips listed, {new} new{same}", highlight=False)
 
 
-def build_spec(config: ExtractConfig) -> BankSpec:
-    """The spec of the bank that a config asks for; loads the backbone to know its weights."""
+def complete(
+    config: ExtractConfig, writer: BankWriter, part: int, redo: frozenset[str], console: Console
+) -> None:
+    """Do all the work that one part of the bank still needs."""
+    tasks = list(Plan(writer, attempts=config.attempts, redo=redo).tasks(part))
+    clips = sum(len(task.lines) for task in tasks)
+    what = "" if part == 0 else f" of what was added (part {part})"
+    console.print(f"{clips} clips to do{what}", highlight=False)
+    if tasks:
+        refuse_small_disk(writer.place, list(part_layouts(writer.spec, part)), clips * writer.spec.views)
+        run_tasks(config, writer, part, tasks, console)
+
+
+def locate(config: ExtractConfig, spec: BankSpec, console: Console) -> str:
+    """Where the bank is: as named, or on a shelf the bank of this spec, or a new one's place.
+
+    Raises:
+        ValueError: neither or both of bank and shelf are named.
+    """
+    if bool(config.bank) == bool(config.shelf):
+        raise ValueError("name either the bank (--bank) or the shelf that it stands on (--shelf)")
+    if config.bank:
+        return str(open_place(config.bank))
+    found = find_bank(config.shelf, spec)
+    if found:
+        console.print(f"{found} has this spec already; it is completed", highlight=False)
+        return found
+    return f"{open_place(config.shelf)}/{suggested_name(spec)}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedTower:
+    """The backbone as the driver sees it, to know its facts; workers load their own."""
+
+    clip: LoadedClip
+    tower: FrozenTower
+
+
+def load_tower(config: ExtractConfig) -> LoadedTower:
+    """The config's backbone.
+
+    Raises:
+        ValueError: it has too few blocks, or sees frames of another size.
+    """
     clip = load_clip(config.backbone)
     tower = FrozenTower(clip.model.visual, blocks=(0,), mean=clip.mean, std=clip.std)
     if config.last_blocks > tower.depth:
@@ -96,10 +169,28 @@ def build_spec(config: ExtractConfig) -> BankSpec:
             f"{clip.name} sees frames of {tower.size} pixels, views.size asks for {config.views.hw}; "
             f"set --views.size {tower.size[0]}"
         )
+    return LoadedTower(clip=clip, tower=tower)
+
+
+def frozen_weights(tower: FrozenTower, spec: BankSpec) -> dict[str, np.ndarray]:
+    """The weights that a bank with derived q and k holds, by name; none for other banks."""
+    return {
+        weight_name(block, which): values.numpy()
+        for block in derived_blocks(spec)
+        for which, values in tower.query_key_weights(block).items()
+    }
+
+
+def build_spec(config: ExtractConfig, loaded: LoadedTower) -> BankSpec:
+    """The spec of the bank that a config asks for."""
+    clip, depth = loaded.clip, loaded.tower.depth
+    kept = Kept(
+        blocks=tuple(range(depth - config.last_blocks, depth)), attention=config.attention, dtype=config.dtype
+    )
     return BankSpec(
-        backbone=backbone_spec(config.backbone, clip.name, clip.digest, tower, quick_gelu=clip.quick_gelu),
-        blocks=tuple(range(tower.depth - config.last_blocks, tower.depth)),
-        attention=config.attention,
+        backbone=backbone_spec(
+            config.backbone, clip.name, clip.digest, loaded.tower, quick_gelu=clip.quick_gelu
+        ),
         frames=config.views.frames,
         views=config.views.count,
         video={
@@ -108,15 +199,16 @@ def build_spec(config: ExtractConfig) -> BankSpec:
             "mean": clip.mean,
             "std": clip.std,
         },
+        kept=(kept,),
     )
 
 
 def run_tasks(
-    config: ExtractConfig, writer: BankWriter, tasks: Sequence[ShardTask], console: Console
+    config: ExtractConfig, writer: BankWriter, part: int, tasks: Sequence[ShardTask], console: Console
 ) -> None:
     """Decode, encode and commit every task, with progress."""
     connect()
-    dataset = wire(config, writer, tasks)
+    dataset = wire(config, writer, part, tasks)
     with ExtractionProgress(console, sum(len(task.lines) for task in tasks)) as progress:
         for report in reports(dataset):
             progress.add(report)
@@ -160,13 +252,16 @@ def native_silence() -> Iterator[None]:
             os.close(kept)
 
 
-def wire(config: ExtractConfig, writer: BankWriter, tasks: Sequence[ShardTask]) -> ray.data.Dataset:
+def wire(
+    config: ExtractConfig, writer: BankWriter, part: int, tasks: Sequence[ShardTask]
+) -> ray.data.Dataset:
     """The dataset whose rows are shard reports; nothing runs yet."""
     gpus = int(ray.cluster_resources().get("GPU", 0))
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
     workers = config.encoders or (int(gpus / config.gpus_per_encoder) if gpus else cores)
     encoder = EncoderConfig(
-        bank=str(writer.path),
+        bank=writer.path,
+        part=part,
         run=writer.run,
         backbone=anchored(config.backbone),
         device="cuda" if gpus else "cpu",
@@ -217,7 +312,7 @@ def worker_failed(what: str) -> ExtractionError:
     )
 
 
-def account(config: ExtractConfig, path: Path, expected: set[str], console: Console) -> Bank:
+def account(config: ExtractConfig, path: str, expected: set[str], console: Console) -> Bank:
     """Show the account and hold it against what was expected.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What became of each row: the clip table's lines, and the counts at the end of a run."""
+"""What became of each row: its facts, and the counts at the end of a run."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,28 +12,38 @@ from storage import FAILED, QUARANTINED, WRITTEN, Bank
 from video import DecodedClip
 
 Line = dict[str, Any]
-"""A line of the clip table."""
+"""The facts of a row."""
 
 
 def fresh_lines(
     task: ShardTask, outcomes: Sequence[DecodeOutcome], views: int
 ) -> list[tuple[Line, np.ndarray | None]]:
-    """Clip table lines of the tried clips, one per view, with that view's frames where they were decoded."""
+    """Facts of the tried clips, a line per view, with that view's frames where they were decoded."""
     fresh: list[tuple[Line, np.ndarray | None]] = []
+    contents = dict(task.contents)
     for line, outcome in zip(task.lines, outcomes, strict=True):
-        labelling = {
-            name: line[name] for name in ("key", "label", "class_name", "split", "captions", "attributes")
-        }
-        common = labelling | {"outcome": outcome.outcome, "reason": outcome.reason}
+        checked = refuse_other_content(outcome, contents.get(line["row"], ""))
+        common = {"outcome": checked.outcome, "reason": checked.reason}
         for view in range(views):
-            facts = {} if outcome.clip is None else decoded_facts(outcome.clip, view)
-            frames = None if outcome.clip is None else outcome.clip.frames[view]
+            facts = {} if checked.clip is None else decoded_facts(checked.clip, view)
+            frames = None if checked.clip is None else checked.clip.frames[view]
             fresh.append((common | facts | {"row": line["row"] + view, "view": view}, frames))
     return fresh
 
 
+def refuse_other_content(outcome: DecodeOutcome, expected: str) -> DecodeOutcome:
+    """The outcome, turned to failed where the clip is no longer the one that the bank holds rows of."""
+    if outcome.clip is None or expected in ("", outcome.clip.content):
+        return outcome
+    return DecodeOutcome(
+        outcome=FAILED,
+        reason=f"its content has digest {outcome.clip.content[:12]}, the bank holds {expected[:12]}; restore "
+        "the file, or extract the clip anew with --redo",
+    )
+
+
 def decoded_facts(clip: DecodedClip, view: int) -> Line:
-    """What the clip table keeps of one decoded view."""
+    """What the facts say of one decoded view."""
     return {
         "content": clip.content,
         "decoder": clip.decoder,
@@ -55,12 +65,12 @@ def failed_attempts(task: ShardTask, lines: Sequence[Line], tried: set[int]) -> 
 
 def outcome_counts(bank: Bank, *, attempts: int) -> dict[str, int]:
     """Clips (not rows) by outcome: one bad view spoils a clip, failed and out of attempts is quarantined."""
-    table = bank.table.select(["row", "view", "outcome"]).to_pydict()
-    spent = {row for record in bank.records.values() for row, n in record.attempts.items() if n >= attempts}
-    clips: dict[int, str] = {}
-    for row, view, outcome in zip(table["row"], table["view"], table["outcome"], strict=True):
-        clip = row - view
-        found = QUARANTINED if outcome == FAILED and clip in spent else outcome
-        if clips.get(clip, WRITTEN) == WRITTEN:
-            clips[clip] = found
+    table = bank.table.select(["key", "row", "view", "outcome"]).to_pydict()
+    records = [record for (part, _), record in bank.records.items() if part == 0]
+    spent = {row for record in records for row, n in record.attempts.items() if n >= attempts}
+    clips: dict[str, str] = {}
+    for key, row, view, outcome in zip(*table.values(), strict=True):
+        found = QUARANTINED if outcome == FAILED and row - view in spent else outcome
+        if clips.get(key, WRITTEN) == WRITTEN:
+            clips[key] = found
     return dict(Counter(clips.values()))

@@ -1,8 +1,9 @@
 """The work of a run: enrolled clips minus what commit records vouch for, cut into whole shards.
 
-A task is one shard. A shard without a record is made from scratch. A shard with failed rows is made again
-as long as they have attempts left: their clips are decoded once more, all other rows are copied from what
-is committed.
+A task is one shard of one part of the bank. A shard without a record is made from scratch. A shard with
+failed rows is made again as long as they have attempts left: their clips are decoded once more, all other
+rows are copied from what is committed. A later part of a bank follows the first: it holds the rows that the
+first holds.
 """
 
 import os
@@ -13,18 +14,20 @@ import numpy as np
 
 from pipeline.config import ExtractConfig
 from pipeline.task import ShardTask
-from storage import Bank, BankWriter, ShardRecord
+from storage import WRITTEN, Bank, BankWriter, ShardRecord
 from video import Clip, list_clips
 
+Line = dict[str, Any]
 
-def listing_lines(config: ExtractConfig) -> list[dict[str, Any]]:
+
+def listing_lines(config: ExtractConfig) -> list[Line]:
     """The source's clips as lines for the bank's listing."""
     clips = list_clips(config.source, root=config.root)
     clips = clips[: config.limit] if config.limit else clips
     return [listing_line(clip, config.split) for clip in clips]
 
 
-def listing_line(clip: Clip, split: str) -> dict[str, Any]:
+def listing_line(clip: Clip, split: str) -> Line:
     """A clip as a line of the listing: `split` where its own listing names none, and a path that holds from
     any working folder, since workers may have another one.
     """
@@ -38,39 +41,114 @@ def listing_line(clip: Clip, split: str) -> dict[str, Any]:
         "path": clip.path if "://" in clip.path else os.path.abspath(clip.path),
         "offset": clip.offset,
         "size": clip.size,
+        "bytes": content_bytes(clip),
     }
 
 
-def pending_tasks(writer: BankWriter, *, attempts: int) -> Iterator[ShardTask]:
-    """Every shard that is missing, or has failed rows that may be tried again, ascending."""
-    records = writer.records
-    shards = np.asarray(writer.listing["row"]) // writer.shard_rows
-    numbers, starts = np.unique(shards, return_index=True)
-    stops = [*starts[1:], len(shards)]
-    for shard, start, stop in zip(numbers.tolist(), starts, stops, strict=True):
-        record = records.get(shard)
+def content_bytes(clip: Clip) -> int:
+    """Size of a clip's content; -1 where only a request would tell, or the file is not there."""
+    if clip.size >= 0 or "://" in clip.path:
+        return clip.size
+    try:
+        return os.stat(clip.path).st_size
+    except OSError:
+        return -1
+
+
+class Plan:
+    """What is to be done in a bank that a run holds open.
+
+    Args:
+        writer: the run.
+        attempts: how often a clip is tried in all.
+        redo: keys of clips to extract anew whatever became of them.
+    """
+
+    def __init__(self, writer: BankWriter, *, attempts: int, redo: frozenset[str] = frozenset()) -> None:
+        self.bank = Bank(writer.path)
+        self.views = writer.spec.views
+        self.attempts = attempts
+        self.lines = lines_by_shard(writer)
+        keys, rows = writer.listing["key"].to_pylist(), writer.listing["row"].to_pylist()
+        self.redo = {row for key, row in zip(keys, rows, strict=True) if key in redo}
+
+    def tasks(self, part: int) -> Iterator[ShardTask]:
+        """Every shard of a part that is missing, or has clips that may be tried again, ascending."""
+        for shard, lines in self.lines.items():
+            task = self._first(shard, lines) if part == 0 else self._later(part, shard, lines)
+            if task is not None:
+                yield task
+
+    def _first(self, shard: int, lines: list[Line]) -> ShardTask | None:
+        record = self.bank.records.get((0, shard))
         if record is None:
-            lines = writer.listing.slice(start, stop - start).to_pylist()
-            yield ShardTask(shard=shard, lines=tuple(lines))
-        elif retryable(record, attempts):
-            lines = writer.listing.slice(start, stop - start).to_pylist()
-            yield retry_task(writer, record, lines, attempts)
+            return ShardTask(shard=shard, lines=tuple(lines))
+        again = {row for row, count in record.attempts.items() if count < self.attempts}
+        again |= self.redo & {line["row"] for line in lines}
+        if not again:
+            return None
+        return ShardTask(
+            shard=shard,
+            lines=tuple(line for line in lines if line["row"] in again),
+            kept=tuple(line for line in self._facts(record) if line["row"] - line["view"] not in again),
+            attempts=tuple((row, n) for row, n in record.attempts.items() if row not in self.redo),
+        )
+
+    def _later(self, part: int, shard: int, lines: list[Line]) -> ShardTask | None:
+        first, record = self.bank.records.get((0, shard)), self.bank.records.get((part, shard))
+        if first is None:
+            return None
+        facts = {line["row"]: line for line in self._facts(first)}
+        have = {} if record is None else {line["row"]: line for line in self._facts(record)}
+        earlier = {} if record is None else record.attempts
+        kept: list[Line] = []
+        again: set[int] = set()
+        for clip in (line["row"] for line in lines):
+            rows = range(clip, clip + self.views)
+            if any(facts[row]["outcome"] != WRITTEN for row in rows):
+                kept += [facts[row] for row in rows]  # the reason why the first part lacks it is ours as well
+            elif clip not in self.redo and all(holds(have.get(row), facts[row]) for row in rows):
+                kept += [have[row] for row in rows]
+            elif earlier.get(clip, 0) < self.attempts or clip in self.redo:
+                again.add(clip)
+            else:
+                kept += [have[row] for row in rows]
+        if record is not None and not again:
+            return None
+        return ShardTask(
+            shard=shard,
+            part=part,
+            lines=tuple(line for line in lines if line["row"] in again),
+            kept=tuple(kept),
+            attempts=tuple(earlier.items()),
+            contents=tuple((row, facts[row]["content"]) for row in sorted(again)),
+        )
+
+    def _facts(self, record: ShardRecord) -> list[Line]:
+        return self.bank.facts_of(record).to_pylist()
 
 
-def retryable(record: ShardRecord, attempts: int) -> bool:
-    """Whether a shard has a failed row with attempts left."""
-    return any(count < attempts for count in record.attempts.values())
+def holds(mine: Line | None, first: Line) -> bool:
+    """Whether a later part holds the very row that the first part holds."""
+    return mine is not None and mine["outcome"] == WRITTEN and mine["content"] == first["content"]
 
 
-def retry_task(
-    writer: BankWriter, record: ShardRecord, lines: list[dict[str, Any]], attempts: int
-) -> ShardTask:
-    """The task that tries a shard's failed rows once more and keeps the rest."""
-    again = {row for row, count in record.attempts.items() if count < attempts}
-    table = Bank(writer.path).table_of(record.shard).to_pylist()
-    return ShardTask(
-        shard=record.shard,
-        lines=tuple(line for line in lines if line["row"] in again),
-        kept=tuple(line for line in table if line["row"] - line["view"] not in again),
-        attempts=tuple(record.attempts.items()),
-    )
+def lines_by_shard(writer: BankWriter) -> dict[int, list[Line]]:
+    """The listing cut into shards, a clip that shares another's rows left out; shards and rows ascending."""
+    rows, lines = np.unique(np.asarray(writer.listing["row"]), return_index=True)
+    shards = rows // writer.shard_rows
+    numbers, starts = np.unique(shards, return_index=True)
+    cuts = np.split(lines, starts[1:])
+    return {
+        int(shard): writer.listing.take(cut).to_pylist()
+        for shard, cut in zip(numbers, cuts, strict=True)
+        if len(cut)
+    }
+
+
+def redo_keys(path: str) -> frozenset[str]:
+    """The keys in a text file, one a line; none for an empty path."""
+    if not path:
+        return frozenset()
+    with open(path) as file:
+        return frozenset(line.strip() for line in file if line.strip())

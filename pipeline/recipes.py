@@ -23,7 +23,6 @@ def shapes() -> ExtractConfig:
     """The demo's drawn videos under its tiny CLIP: 8 of 24 frames, one view; a minute on two CPU cores."""
     return ExtractConfig(
         source=tyro.MISSING,
-        bank=tyro.MISSING,
         backbone=BackboneConfig(name=str(TINY_CLIP)),
         views=ViewPlan(sampling=Sampling(kind="tsn", frames=8), size=64),
         last_blocks=2,
@@ -34,7 +33,6 @@ def images() -> ExtractConfig:
     """Stills: every image is a one-frame clip; ViT-B/16, 4 blocks, 1.2 MB a row."""
     return ExtractConfig(
         source=tyro.MISSING,
-        bank=tyro.MISSING,
         backbone=openai("ViT-B-16"),
         attention="none",
         views=ViewPlan(sampling=Sampling(kind="dense", frames=1, stride=1)),
@@ -62,9 +60,7 @@ def evl_test(
 
 def evl(model: str, views: ViewPlan, last_blocks: int) -> ExtractConfig:
     """Everything but the views."""
-    return ExtractConfig(
-        source=tyro.MISSING, bank=tyro.MISSING, backbone=openai(model), views=views, last_blocks=last_blocks
-    )
+    return ExtractConfig(source=tyro.MISSING, backbone=openai(model), views=views, last_blocks=last_blocks)
 
 
 def k400(model: str, frames: int, stride: int, *, test: bool) -> ExtractConfig:

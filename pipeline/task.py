@@ -12,12 +12,16 @@ class ShardTask:
 
     shard: int
     """Number of the shard."""
+    part: int = 0
+    """Part of the bank whose arrays are to be written."""
     lines: tuple[dict[str, Any], ...]
     """The listing's lines of the clips to decode."""
     kept: tuple[dict[str, Any], ...] = ()
-    """Clip table lines of rows that stay as they are."""
+    """Facts of rows that stay as they are."""
     attempts: tuple[tuple[int, int], ...] = ()
-    """Earlier vain attempts by row."""
+    """Earlier vain attempts by first row of a clip."""
+    contents: tuple[tuple[int, str], ...] = ()
+    """Digest of the content that a row must have, by row, where the bank knows it already."""
 
 
 def clip_of(line: dict[str, Any]) -> Clip:

@@ -21,21 +21,44 @@ from storage.errors import (
     NotABank,
     SpecMismatch,
 )
-from storage.layout import POOLED, array_layouts, array_name, row_bytes
+from storage.layout import (
+    MAPS,
+    POOLED,
+    WEIGHTS,
+    ArrayLayout,
+    array_layouts,
+    array_name,
+    derived_blocks,
+    part_layouts,
+    row_bytes,
+    scales_of,
+    weight_name,
+)
+from storage.loader import RowLoader
+from storage.place import Place, open_place
+from storage.quantize import dequantize_map, dequantize_tokens, quantize_map, quantize_tokens
 from storage.reader import Bank
+from storage.row_order import RowOrder
 from storage.shard_writer import ShardWriter
-from storage.spec import ATTENTION_MODES, Attention, BackboneSpec, BankSpec
+from storage.shelf import Standing, bank_places, find_bank, spec_line, standings, suggested_name
+from storage.spec import ATTENTION_MODES, DTYPES, Attention, BackboneSpec, BankSpec, Dtype, Kept
+from storage.statistics import Statistics, row_statistics
+from storage.weights import block_weights, derive_qk
 from storage.writer import BankWriter
 
 __all__ = [
     "ATTENTION_MODES",
+    "DTYPES",
     "FAILED",
     "FILTERED",
     "LISTING",
+    "MAPS",
     "OUTCOMES",
     "POOLED",
     "QUARANTINED",
+    "WEIGHTS",
     "WRITTEN",
+    "ArrayLayout",
     "Attention",
     "BackboneSpec",
     "Bank",
@@ -46,14 +69,38 @@ __all__ = [
     "ClipTable",
     "CorruptShard",
     "DiskTooSmall",
+    "Dtype",
+    "Kept",
     "ListingConflict",
     "MissingRow",
     "NotABank",
+    "Place",
+    "RowLoader",
+    "RowOrder",
     "ShardRecord",
     "ShardWriter",
     "SpecMismatch",
+    "Standing",
+    "Statistics",
     "array_layouts",
     "array_name",
+    "bank_places",
+    "block_weights",
+    "dequantize_map",
+    "dequantize_tokens",
+    "derive_qk",
+    "derived_blocks",
     "distinct_labels",
+    "find_bank",
+    "open_place",
+    "part_layouts",
+    "quantize_map",
+    "quantize_tokens",
     "row_bytes",
+    "row_statistics",
+    "scales_of",
+    "spec_line",
+    "standings",
+    "suggested_name",
+    "weight_name",
 ]

@@ -1,20 +1,22 @@
-"""The two tables of a bank, as parquet: the listing of what was asked for, and the clip table of what
-became of it.
+"""The tables of a bank, as parquet: the listing of what was asked for, and the facts of what became of it.
 
 The listing (`clips/00000.parquet`, ...) gives every clip its rows once and for all; later listings add to
-it. The clip table (`shards/*.parquet`, one part per shard) has one line per row slot, written or not, with
-the reason if not. Nothing in them depends on when or where a row was made, so equal work gives equal bytes.
+it. Two clips with the same content share rows: stored once, listed twice. The facts (`shards/*.parquet`,
+one file per shard) have one line per row slot, written or not, with the reason if not. The *clip table* is
+the listing joined with the facts. Nothing in them depends on when or where a row was made, so equal work
+gives equal bytes.
 """
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.errors import CorruptShard, ListingConflict
+from storage.errors import ListingConflict
 
 ClipTable: TypeAlias = pa.Table
 """A clip table or a part of it, for rooms that read columns and need not know of parquet."""
@@ -24,6 +26,8 @@ FILTERED = "filtered"
 FAILED = "failed"
 QUARANTINED = "quarantined"
 OUTCOMES = (WRITTEN, FILTERED, FAILED, QUARANTINED)
+MAX_TABLE_BYTES = 2**31
+"""Unpacked size beyond which a table is damage or malice."""
 
 LABELLING = [
     ("key", pa.string()),
@@ -35,14 +39,20 @@ LABELLING = [
 ]
 
 LISTING = pa.schema(
-    [("row", pa.int64()), *LABELLING, ("path", pa.string()), ("offset", pa.int64()), ("size", pa.int64())]
+    [
+        ("row", pa.int64()),
+        *LABELLING,
+        ("path", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("bytes", pa.int64()),
+    ]
 )
 
-CLIP_TABLE = pa.schema(
+FACTS = pa.schema(
     [
         ("row", pa.int64()),
         ("view", pa.int16()),
-        *LABELLING,
         ("outcome", pa.string()),
         ("reason", pa.string()),
         ("content", pa.string()),
@@ -71,29 +81,49 @@ def to_parquet(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def read_tables(paths: Iterable[Path], schema: pa.Schema) -> pa.Table:
-    """The parquet files one below the other, in the order given."""
-    tables = [read_table(path, schema) for path in paths]
-    return pa.concat_tables(tables) if tables else schema.empty_table()
-
-
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """One parquet file.
+def from_parquet(data: bytes, schema: pa.Schema) -> pa.Table:
+    """The table in a parquet file's bytes.
 
     Raises:
-        CorruptShard: it is gone, or not what was written.
+        ValueError: it is none of this schema, or would unpack to an absurd size.
     """
     try:
-        return pq.ParquetFile(path).read().cast(schema)
+        file = pq.ParquetFile(io.BytesIO(data))
+        unpacked = sum(
+            file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups)
+        )
+        if unpacked > MAX_TABLE_BYTES:
+            raise ValueError(f"it would unpack to {unpacked} bytes")
+        return file.read().cast(schema)
     except (OSError, pa.ArrowException) as error:
-        raise CorruptShard(
-            f"{path} cannot be read as a table of the bank ({error}); restore it from a copy"
-        ) from error
+        raise ValueError(str(error)) from error
 
 
-def listing_paths(bank: Path) -> list[Path]:
-    """Files of the bank's listing, oldest first."""
-    return sorted((bank / "clips").glob("[0-9]*.parquet"))
+def joined(listing: pa.Table, facts: pa.Table, views: int) -> pa.Table:
+    """The clip table: for every listed clip its `views` rows with their facts, as far as there are any.
+
+    Args:
+        listing: lines of LISTING, in the order of enrolment.
+        facts: lines of FACTS, rows ascending and distinct.
+        views: V, rows of a clip.
+
+    Returns:
+        A line per clip and view that has facts: labels of the clip, then facts of the row.
+    """
+    first = listing["row"].to_numpy().astype(np.int64)
+    wanted = (first[:, None] + np.arange(views)).reshape(-1)
+    have = facts["row"].to_numpy().astype(np.int64)
+    place = np.searchsorted(have, wanted)
+    found = place < len(have)
+    found[found] = have[place[found]] == wanted[found]
+    clips = listing.select([name for name, _ in LABELLING]).take(
+        np.repeat(np.arange(len(first)), views)[found]
+    )
+    rows = facts.take(place[found])
+    columns = {"row": rows["row"], "view": rows["view"]}
+    columns |= {name: clips[name] for name in clips.column_names}
+    columns |= {name: rows[name] for name in rows.column_names[2:]}
+    return pa.table(columns)
 
 
 def check_labels(have: pa.Table, more: pa.Table) -> None:

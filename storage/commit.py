@@ -1,31 +1,33 @@
-"""Commit records: a row exists if and only if its shard has one.
+"""Commit records: a row exists if and only if its shard has one that says so.
 
 `shards/00042.json` is written after everything it vouches for, and says which files make up the shard, how
-long they are and what their BLAKE2b digests are (`b2sum -l 256 FILE` recomputes one). What may differ
-between two runs of the same work (times, hosts, attempts) stands under `provenance` and is not part of the
-record's digest.
+long they are and what their BLAKE3 digests are. A part that was added to the bank later has records of its
+own, `shards/00042.1.json` for the first addition. What may differ between two runs of the same work (times,
+hosts, attempts) stands under `provenance`, and that and the statistics are not part of the record's digest.
 """
 
-import hashlib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from storage.durable import write_file
 from storage.errors import CorruptShard
+from storage.place import Place
+from storage.sealed import digest_of, seal, unseal
 from storage.spec import canonical
+
+OPENERS = 16
+"""Records read at a time: on NFS and object stores each costs a round trip."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileDigest:
-    """One file of a shard."""
+    """One file of a bank, as its record promises it."""
 
     bytes: int
     """Its size."""
-    blake2b: str
-    """Its BLAKE2b-256 digest in hex."""
+    blake3: str
+    """Its BLAKE3-256 digest in hex."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,68 +36,113 @@ class ShardRecord:
 
     shard: int
     """Number of the shard."""
+    part: int = 0
+    """Part of the bank whose arrays these are."""
     rows: tuple[int, int]
-    """First row and one past the last row of the shard's slots."""
+    """First row and one past the last row of the shard's slots that clips own."""
     fingerprint: str
-    """The bank's fingerprint when the shard was written."""
+    """The bank's fingerprint."""
     files: dict[str, FileDigest]
-    """Path within the bank to size and digest, the clip table's part included."""
+    """Path within the bank to size and digest, the table of what became of the rows included."""
     outcomes: dict[str, int]
     """Row slots by outcome."""
+    statistics: dict[str, Any] = field(default_factory=dict)
+    """Array name to what `storage.statistics` gathered of its values."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Run, host, times and attempts: what may differ between two runs of the same work."""
 
     @property
     def digest(self) -> str:
-        """BLAKE2b-256 of everything but the provenance."""
-        return digest_of(canonical(asdict(self) | {"provenance": None}).encode())
+        """BLAKE3-256 of everything but the statistics and the provenance."""
+        return digest_of(canonical(asdict(self) | {"statistics": None, "provenance": None}).encode())
 
     @property
     def attempts(self) -> dict[int, int]:
-        """How often the rows that are not written were tried, by row."""
+        """How often the clips that are not written were tried, by first row."""
         return {int(row): count for row, count in self.provenance.get("attempts", {}).items()}
 
-
-def digest_of(data: bytes) -> str:
-    """BLAKE2b-256 in hex."""
-    return hashlib.blake2b(data, digest_size=32).hexdigest()
-
-
-def record_path(bank: Path, shard: int) -> Path:
-    """Where shard `shard`'s commit record lies."""
-    return bank / "shards" / f"{shard:05d}.json"
+    @property
+    def bytes(self) -> int:
+        """Size of all its files."""
+        return sum(file.bytes for file in self.files.values())
 
 
-def table_path(bank: Path, shard: int) -> Path:
-    """Where shard `shard`'s part of the clip table lies."""
-    return bank / "shards" / f"{shard:05d}.parquet"
+def shard_stem(shard: int, part: int) -> str:
+    """What the two small files of a shard are called, less their ending."""
+    return f"shards/{shard:05d}" + (f".{part}" if part else "")
 
 
-def write_record(bank: Path, record: ShardRecord, run: str) -> None:
-    """Publish a record: from here on its rows exist."""
-    data = json.dumps(asdict(record), indent=1, sort_keys=True).encode()
-    write_file(record_path(bank, record.shard), data, run)
+def record_name(shard: int, part: int = 0) -> str:
+    """Name of a shard's commit record."""
+    return shard_stem(shard, part) + ".json"
 
 
-def read_record(path: Path) -> ShardRecord:
-    """The record in a file.
+def facts_name(shard: int, part: int = 0) -> str:
+    """Name of the table of what became of a shard's rows."""
+    return shard_stem(shard, part) + ".parquet"
+
+
+def shard_of(name: str) -> tuple[int, int] | None:
+    """(part, shard) of a record's or table's name, or None if it is neither."""
+    stem = name.removeprefix("shards/").removesuffix(".json").removesuffix(".parquet")
+    shard, _, part = stem.partition(".")
+    if not (shard.isascii() and shard.isdigit() and (not part or (part.isascii() and part.isdigit()))):
+        return None
+    number, of = int(shard), int(part or 0)
+    return (of, number) if name in (record_name(number, of), facts_name(number, of)) else None
+
+
+def encode_record(record: ShardRecord) -> bytes:
+    """The record as its file holds it."""
+    return seal(asdict(record))
+
+
+def read_record(place: Place, shard: int, part: int = 0) -> ShardRecord:
+    """The record of a shard.
 
     Raises:
-        CorruptShard: the file is not a commit record.
+        FileNotFoundError: it has none.
+        CorruptShard: the file is not its commit record.
     """
+    name = record_name(shard, part)
     try:
-        values = json.loads(path.read_bytes())
-        values["rows"] = tuple(values["rows"])
-        values["files"] = {name: FileDigest(**file) for name, file in values["files"].items()}
-        return ShardRecord(**values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        record = decode_record(place.read(name))
+        if (record.shard, record.part) != (shard, part):
+            raise ValueError(f"it speaks of shard {record.shard} of part {record.part}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptShard(
-            f"{path} is not a commit record ({error}); delete it and extract again to make its shard anew"
+            f"{place}/{name} is not a commit record ({error}); `framebank verify {place} --repair` removes "
+            "it, then extract again to make its shard anew"
         ) from error
+    return record
 
 
-def read_records(bank: Path) -> dict[int, ShardRecord]:
-    """All records of a bank by shard number, ascending."""
-    paths: Iterable[Path] = sorted((bank / "shards").glob("[0-9]*.json"))
-    records = {record.shard: record for record in map(read_record, paths)}
-    return dict(sorted(records.items()))
+def decode_record(data: bytes) -> ShardRecord:
+    """The record in a file's bytes. Raises ValueError, KeyError or TypeError where it is none."""
+    values = unseal(data)
+    first, stop = (int(row) for row in values["rows"])
+    values["rows"] = (first, stop)
+    values["files"] = {str(name): FileDigest(**file) for name, file in values["files"].items()}
+    for file in values["files"].values():
+        if not (isinstance(file.bytes, int) and file.bytes >= 0 and isinstance(file.blake3, str)):
+            raise ValueError("a file in it has no size or digest")
+    return ShardRecord(**values)
+
+
+def read_records(place: Place, names: Iterable[str] | None = None) -> dict[tuple[int, int], ShardRecord]:
+    """All records of a bank (or those of the names given) by (part, shard), ascending.
+
+    Raises:
+        CorruptShard: one is damaged.
+    """
+    if names is None:
+        names = [entry.name for entry in place.entries("shards")]
+    wanted = sorted(filter(None, (shard_of(name) for name in names if name.endswith(".json"))))
+    with ThreadPoolExecutor(OPENERS) as pool:
+        records = pool.map(lambda key: read_record(place, key[1], key[0]), wanted)
+        return dict(zip(wanted, records, strict=True))
+
+
+def files_of(records: Mapping[Any, ShardRecord]) -> dict[str, FileDigest]:
+    """Every file that records vouch for."""
+    return {name: file for record in records.values() for name, file in record.files.items()}

@@ -35,3 +35,7 @@ class MissingRow(BankError, LookupError):
 
 class CorruptShard(BankError):
     """A shard's bytes are not the bytes that were committed."""
+
+
+class StoreError(BankError):
+    """An object store cannot be reached, refuses the credentials or lacks what a bank needs of it."""

@@ -7,28 +7,35 @@
       features/block08/map_next        (rows, T-1, P, P)   frame t's patches over frame t+1's, t = 0..T-2
       features/block08/q, k            (rows, T, L, H, D)  in place of the maps, with attention=qk
       features/pooled                  (rows, T, E)        the tower's final embedding per frame
-      clips/00000.parquet              listing: which clip owns which rows, in the order they were enrolled
-      shards/00042.json, .parquet      commit record of shard 42; its part of the clip table
+      weights/block08/...              with attention=derived: what turns block 7's tokens into q and k
+      clips/00000.parquet, .json       listing: which clip owns which rows, and its record
+      shards/00042.json, .parquet      commit record of shard 42 and what became of its rows
       lease.json                       who is writing, while somebody is
 
+With int8, `out` has `out_token_scale` (rows, T, L) and `out_channel_scale` (rows, C) beside it, a uint8 map
+its `map_prev_scale` (rows, T-1, P); see `storage.quantize`.
+
 Inner chunk = one row of one array (what a training step reads). Shard = a fixed run of rows: unit of work,
-of writing and of commit. The fill value is NaN, so that even a reader that knows nothing of commit records
-sees absent rows as NaN and not as plausible zeros.
+of writing and of commit. The fill value is NaN (of scales, where values are integers), so that even a reader
+that knows nothing of commit records sees absent rows as NaN and not as plausible zeros.
 """
 
 import math
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import zarr
-from zarr.codecs import Crc32cCodec
 
-from storage.spec import BankSpec
+from storage.spec import BankSpec, Kept
 
-FORMAT = 1
 SHARD_BYTES = 64 * 2**20
 MAX_ROWS_PER_SHARD = 64
+POOLED = "features/pooled"
+MAPS = ("map_prev", "map_next")
+WEIGHTS = ("ln_weight", "ln_bias", "q_weight", "q_bias", "k_weight", "k_bias")
+
+Shapes = dict[str, tuple[tuple[int, ...], str]]
+"""Array name to row shape and type."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +48,18 @@ class ArrayLayout:
     """Shape of one row."""
     dtype: str
     """numpy's name of the element type, little-endian on disk."""
+    part: int = 0
+    """Which part of the bank keeps it."""
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one row, without its checksum."""
         return math.prod(self.row_shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def fill_value(self) -> float | int:
+        """What stock readers see where there is no row."""
+        return 0 if np.dtype(self.dtype).kind in "iu" else math.nan
 
     def shard_file(self, shard: int) -> str:
         """Path within the bank of the file that holds shard `shard`."""
@@ -57,27 +71,85 @@ def array_name(block: int, tap: str) -> str:
     return f"features/block{block:02d}/{tap}"
 
 
-POOLED = "features/pooled"
+def scales_of(name: str, names: Container[str]) -> list[str]:
+    """The arrays of scales that belong to an array, among those there are; none where it holds floats."""
+    scales = [f"{name}_{kind}" for kind in ("token_scale", "channel_scale", "scale")]
+    return [scale for scale in scales if scale in names]
 
 
-def attention_taps(spec: BankSpec) -> dict[str, tuple[int, ...]]:
-    """Row shapes of what is kept beside `out`, by tap. A single frame has no neighbour and keeps nothing."""
-    patches, heads = spec.patches, spec.backbone.heads
-    if spec.attention == "none" or spec.frames == 1:
-        return {}
-    if spec.attention == "qk":
-        per_head = (spec.frames, spec.tokens, heads, spec.backbone.width // heads)
-        return {"q": per_head, "k": per_head}
-    per_pair = (spec.frames - 1, patches, patches)
-    return {"map_prev": per_pair, "map_next": per_pair}
+def weight_name(block: int, which: str) -> str:
+    """Name of a frozen weight (see WEIGHTS) that q and k of a block derive with."""
+    return f"weights/block{block:02d}/{which}"
 
 
 def array_layouts(spec: BankSpec) -> tuple[ArrayLayout, ...]:
-    """Every array of a bank with this spec."""
-    taps = {"out": (spec.frames, spec.tokens, spec.backbone.width), **attention_taps(spec)}
-    named = [(array_name(block, tap), shape) for block in spec.blocks for tap, shape in taps.items()]
-    named.append((POOLED, (spec.frames, spec.backbone.embed)))
-    return tuple(ArrayLayout(name=name, row_shape=shape, dtype=spec.dtype) for name, shape in named)
+    """Every array of rows of a bank with this spec; a later part brings only what earlier ones lack."""
+    found: dict[str, ArrayLayout] = {}
+    for part, kept in enumerate(spec.kept):
+        for name, (shape, dtype) in part_shapes(spec, kept).items():
+            found.setdefault(name, ArrayLayout(name=name, row_shape=shape, dtype=dtype, part=part))
+    return tuple(found.values())
+
+
+def part_shapes(spec: BankSpec, kept: Kept) -> Shapes:
+    """The arrays that a part needs, whether or not an earlier part brings them."""
+    shapes: Shapes = {}
+    for block in kept.token_blocks:
+        shapes |= token_shapes(spec, kept, block)
+        if block in kept.blocks and spec.frames > 1:  # a single frame has no neighbour
+            shapes |= attention_shapes(spec, kept, block)
+    return shapes | {POOLED: ((spec.frames, spec.backbone.embed), "float16")}
+
+
+def token_shapes(spec: BankSpec, kept: Kept, block: int) -> Shapes:
+    """A block's tokens, with their scales where they are integers."""
+    name, width = array_name(block, "out"), spec.backbone.width
+    shape = (spec.frames, spec.tokens, width)
+    if kept.dtype == "float16":
+        return {name: (shape, "float16")}
+    return {
+        name: (shape, "int8"),
+        f"{name}_token_scale": (shape[:2], "float32"),
+        f"{name}_channel_scale": ((width,), "float32"),
+    }
+
+
+def attention_shapes(spec: BankSpec, kept: Kept, block: int) -> Shapes:
+    """What is kept of a block's attention."""
+    if kept.attention == "qk":
+        heads = spec.backbone.heads
+        shape = (spec.frames, spec.tokens, heads, spec.backbone.width // heads)
+        return {array_name(block, tap): (shape, "float16") for tap in ("q", "k")}
+    if kept.attention != "maps":
+        return {}
+    shape = (spec.frames - 1, spec.patches, spec.patches)
+    names = [array_name(block, tap) for tap in MAPS]
+    if kept.dtype == "float16":
+        return {name: (shape, "float16") for name in names}
+    return {name: (shape, "uint8") for name in names} | {
+        f"{name}_scale": (shape[:2], "float32") for name in names
+    }
+
+
+def weight_shapes(spec: BankSpec) -> dict[str, tuple[int, ...]]:
+    """The frozen weights that a bank with derived q and k holds, all fp32."""
+    width = spec.backbone.width
+    return {
+        weight_name(block, which): (width, width) if which in ("q_weight", "k_weight") else (width,)
+        for block in derived_blocks(spec)
+        for which in WEIGHTS
+    }
+
+
+def derived_blocks(spec: BankSpec) -> tuple[int, ...]:
+    """Blocks whose q and k can be recomputed."""
+    found = {block for kept in spec.kept if kept.attention == "derived" for block in kept.blocks}
+    return tuple(sorted(found))
+
+
+def part_layouts(spec: BankSpec, part: int) -> Iterator[ArrayLayout]:
+    """The arrays that a part brought."""
+    return (layout for layout in array_layouts(spec) if layout.part == part)
 
 
 def row_bytes(spec: BankSpec) -> int:
@@ -90,26 +162,3 @@ def rows_per_shard(spec: BankSpec) -> int:
     largest = max(layout.row_bytes for layout in array_layouts(spec))
     rows = min(MAX_ROWS_PER_SHARD, max(1, SHARD_BYTES // largest))
     return max(1, rows // spec.views) * spec.views
-
-
-def create_skeleton(folder: Path, spec: BankSpec, shard_rows: int) -> None:
-    """Write the group and every array, with no rows yet, into the empty folder `folder`."""
-    attributes = {
-        "framebank": {
-            "format": FORMAT,
-            "spec": spec.to_json(),
-            "fingerprint": spec.fingerprint,
-            "rows_per_shard": shard_rows,
-        }
-    }
-    group = zarr.create_group(store=folder, attributes=attributes)
-    for layout in array_layouts(spec):
-        group.create_array(
-            layout.name,
-            shape=(0, *layout.row_shape),
-            chunks=(1, *layout.row_shape),
-            shards=(shard_rows, *layout.row_shape),
-            dtype=layout.dtype,
-            compressors=[Crc32cCodec()],
-            fill_value=float("nan"),
-        )

@@ -1,24 +1,23 @@
 """The writer lease: one run writes a bank at a time, and a dead run's lease is taken over.
 
-`lease.json` names the run, its host and process, and is touched every few seconds. It is created by hard
-link, which is atomic on local disks and on NFS, where advisory locks are not to be trusted. A lease counts
-as dead when its process is gone from this very machine, or when nobody touched it for `STALE_SECONDS`.
-Workers ask `held_by` before they commit, so a run that lost its lease cannot publish.
+`lease.json` names the run, its host and process, and is touched every few seconds. It is taken and taken
+over by compare-and-swap, which every place offers without advisory locks. A lease counts as dead when its
+process is gone from this very machine, or when nobody touched it for `STALE_SECONDS` by the store's own
+clock. Workers ask `held_by` before they commit, so a run that lost its lease cannot publish.
 """
 
 import json
 import os
 import socket
 import threading
-import time
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from storage.durable import remove_files, sync_folder, temporary_path
-from storage.errors import BankBusy
+from storage.errors import BankBusy, BankError
+from storage.place import Place
 
+LEASE = "lease.json"
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 
@@ -30,9 +29,10 @@ class WriterLease:
         BankBusy: a live run holds the lease.
     """
 
-    def __init__(self, bank: Path, run: str) -> None:
-        self.path = bank / "lease.json"
+    def __init__(self, place: Place, run: str) -> None:
+        self.place = place
         self.run = run
+        self._mine = json.dumps(own_identity(run), sort_keys=True).encode()
         self._stop = threading.Event()
         self._acquire()
         self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
@@ -48,23 +48,22 @@ class WriterLease:
         """Stop the heartbeat and give the lease up, unless somebody else has taken it over."""
         self._stop.set()
         self._thread.join()
-        if held_by(self.path.parent) == self.run:
-            remove_files([self.path])
+        if read_lease(self.place) == self._mine:
+            self.place.remove([LEASE])
 
     def _acquire(self) -> None:
-        holder = read_lease(self.path)
-        if holder is not None:
-            if is_alive(holder, self.path):
-                raise BankBusy(busy_message(self.path.parent, holder))
-            bury(self.path, holder, self.run)
-        if not create_exclusively(self.path, own_identity(self.run)):
-            holder = read_lease(self.path) or {"run": "another run"}
-            raise BankBusy(busy_message(self.path.parent, holder))
+        found = read_lease(self.place)
+        if found is not None and is_alive(self.place, found):
+            raise BankBusy(busy_message(self.place, holder(found)))
+        if not self.place.swap(LEASE, found, self._mine):
+            raise BankBusy(busy_message(self.place, holder(read_lease(self.place) or b"{}")))
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            if held_by(self.path.parent) == self.run:
-                os.utime(self.path)
+            try:
+                self.place.touch(LEASE, self._mine)
+            except (BankError, OSError):
+                continue  # the store is away for a moment; if for long, the lease goes stale, as it should
 
 
 def own_identity(run: str) -> dict[str, Any]:
@@ -79,31 +78,39 @@ def own_identity(run: str) -> dict[str, Any]:
     }
 
 
-def read_lease(path: Path) -> dict[str, Any] | None:
-    """The holder's identity, or None where nobody holds the lease."""
+def read_lease(place: Place) -> bytes | None:
+    """The lease as it lies there, or None where nobody holds it."""
     try:
-        return json.loads(path.read_text())
+        return place.read(LEASE)
     except FileNotFoundError:
         return None
+
+
+def holder(lease: bytes) -> dict[str, Any]:
+    """What a lease says of its holder; a damaged one says that it is."""
+    try:
+        values = json.loads(lease)
     except ValueError:
-        return {"run": "unreadable lease"}
+        values = None
+    return values if isinstance(values, dict) and "run" in values else {"run": "with an unreadable lease"}
 
 
-def held_by(bank: Path) -> str | None:
+def held_by(place: Place) -> str | None:
     """Id of the run that holds the bank's lease, or None."""
-    holder = read_lease(bank / "lease.json")
-    return None if holder is None else str(holder["run"])
+    lease = read_lease(place)
+    return None if lease is None else str(holder(lease)["run"])
 
 
-def is_alive(holder: dict[str, Any], path: Path) -> bool:
+def is_alive(place: Place, lease: bytes) -> bool:
     """Whether the lease's run may still be writing.
 
     On the holder's own machine the process table decides; elsewhere the age of the last heartbeat does.
     """
-    if holder.get("processes") == process_space() and holder.get("host") == socket.gethostname():
-        return is_running(holder["pid"], holder["started"])
+    who = holder(lease)
+    if who.get("processes") == process_space() and who.get("host") == socket.gethostname():
+        return is_running(who["pid"], who["started"])
     try:
-        return time.time() - path.stat().st_mtime < STALE_SECONDS
+        return place.age(LEASE) < STALE_SECONDS
     except FileNotFoundError:
         return False
 
@@ -126,42 +133,12 @@ def is_running(pid: int, started: float) -> bool:
         return False
 
 
-def bury(path: Path, holder: dict[str, Any], run: str) -> None:
-    """Take a dead lease away: of several runs that try, the rename lets exactly one succeed."""
-    grave = temporary_path(path, f"dead-{run}")
-    try:
-        os.rename(path, grave)
-    except FileNotFoundError:
-        return
-    buried = read_lease(grave)
-    if buried is not None and buried.get("run") != holder.get("run"):
-        os.link(grave, path)  # a livelier run took over in between: give it back
-    remove_files([grave])
-
-
-def create_exclusively(path: Path, identity: dict[str, Any]) -> bool:
-    """Write the lease if nobody has one; False if somebody was faster."""
-    temporary = temporary_path(path, identity["run"])
-    with open(temporary, "w") as file:
-        json.dump(identity, file)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    sync_folder(path.parent)
-    return True
-
-
-def busy_message(bank: Path, holder: dict[str, Any]) -> str:
+def busy_message(place: Place, who: dict[str, Any]) -> str:
     """Who is writing, and what to do about it."""
-    who = f"run {holder['run']}"
-    if "pid" in holder:
-        who += f" (process {holder['pid']} on {holder['host']})"
+    name = f"run {who.get('run', 'unknown')}"
+    if "pid" in who:
+        name += f" (process {who['pid']} on {who['host']})"
     return (
-        f"{bank} is being written by {who}; one run writes a bank at a time. Wait for it, stop it, or choose "
-        f"another bank. A dead run's lease is taken over {STALE_SECONDS:.0f} s after its last sign of life."
+        f"{place} is being written by {name}; one run writes a bank at a time. Wait for it, stop it, or "
+        f"choose another bank. A dead run's lease is taken over {STALE_SECONDS:.0f} s after its last sign of life."
     )

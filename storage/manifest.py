@@ -1,12 +1,22 @@
-"""What the bank says of itself: format version, spec and shard geometry, in the group's attributes."""
+"""What the bank says of itself, in the group's attributes: format version, spec, shard geometry, origin."""
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from storage.commit import FileDigest
 from storage.errors import NotABank, SpecMismatch
-from storage.layout import FORMAT
+from storage.layout import array_layouts
+from storage.place import Place
+from storage.sealed import MAX_BYTES, check_of
+from storage.skeleton import ROOT, root_metadata
 from storage.spec import BankSpec, differences
+
+FORMAT = 2
+MAX_SHARD_ROWS = 2**16
+MAX_ROW_BYTES = 2**34
+"""Bounds of what is believed, so that a crafted bank cannot ask its reader for all memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,50 +27,90 @@ class Manifest:
     """What decides the bank's values."""
     rows_per_shard: int
     """Row slots of a shard."""
+    weights: dict[str, FileDigest] = field(default_factory=dict)
+    """Files of frozen weights, where q and k are derived."""
+    made: dict[str, str] = field(default_factory=dict)
+    """Who made the bank, where, when, with which version and from which weights; for people."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes, with their check."""
+        values: dict[str, Any] = {
+            "format": FORMAT,
+            "spec": self.spec.to_json(),
+            "fingerprint": self.spec.fingerprint,
+            "rows_per_shard": self.rows_per_shard,
+            "weights": {name: asdict(file) for name, file in self.weights.items()},
+            "made": self.made,
+        }
+        return values | {"check": check_of(values)}
 
 
-def read_manifest(bank: Path) -> Manifest:
-    """The manifest of the bank at `bank`.
+def write_manifest(place: Place, manifest: Manifest) -> None:
+    """Store the group's `zarr.json`: from here on the folder is a bank with this spec."""
+    place.write(ROOT, root_metadata(manifest.to_json()))
+
+
+def read_manifest(place: Place) -> Manifest:
+    """The manifest of the bank at a place.
 
     Raises:
-        NotABank: there is no bank, its format is newer than this version, or its fingerprint is not its
-        spec's.
+        NotABank: there is no bank, its format is another, or the file is not what framebank wrote.
     """
     try:
-        values = json.loads((bank / "zarr.json").read_bytes())["attributes"]["framebank"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        data = place.read(ROOT)
+        values = json.loads(data)["attributes"]["framebank"] if len(data) < MAX_BYTES else None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotABank(no_bank(place)) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NotABank(
-            f"expected a framebank bank at {bank}, found none; `framebank extract` makes one"
+            f"{no_bank(place)}: its zarr.json is another's or damaged; restore it if so"
         ) from error
-    if values.get("format") != FORMAT:
+    if not isinstance(values, dict) or "format" not in values:
+        raise NotABank(no_bank(place))
+    if values["format"] != FORMAT:
         raise NotABank(
-            f"{bank} has bank format {values.get('format')}, this version reads format {FORMAT}; "
-            "install the version of framebank that wrote it, or a newer one"
+            f"{place} has bank format {values['format']}, this version reads format {FORMAT}; install the "
+            "version of framebank that wrote it"
         )
     try:
-        spec, stated = BankSpec.from_json(values["spec"]), values["fingerprint"]
-        manifest = Manifest(spec=spec, rows_per_shard=int(values["rows_per_shard"]))
-    except (ValueError, KeyError, TypeError) as error:
+        return manifest_from(values)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotABank(
-            f"{bank}/zarr.json is not what framebank wrote: {error!r}; restore the file"
+            f"{place}/{ROOT} is damaged or was changed by hand ({error}); restore it from a copy"
         ) from error
-    if spec.fingerprint != stated:
-        raise NotABank(
-            f"{bank}/zarr.json was changed by hand: its fingerprint is not that of its spec; restore the file"
-        )
-    return manifest
 
 
-def refuse_other_spec(bank: Path, have: BankSpec, want: BankSpec) -> None:
-    """Raise unless the specs are equal.
+def manifest_from(values: Mapping[str, Any]) -> Manifest:
+    """The manifest of a group's attributes. Raises ValueError, KeyError or TypeError where they are none."""
+    if values["check"] != check_of(dict(values)):
+        raise ValueError("its check does not fit its content")
+    spec = BankSpec.from_json(values["spec"])
+    if spec.fingerprint != values["fingerprint"]:
+        raise ValueError("its fingerprint is not its spec's")
+    shard_rows = int(values["rows_per_shard"])
+    largest = max(layout.row_bytes for layout in array_layouts(spec))
+    if not (1 <= shard_rows <= MAX_SHARD_ROWS and largest <= MAX_ROW_BYTES) or shard_rows % spec.views:
+        raise ValueError(f"{shard_rows} rows a shard of up to {largest} bytes are implausible")
+    weights = {name: FileDigest(**file) for name, file in values["weights"].items()}
+    return Manifest(spec=spec, rows_per_shard=shard_rows, weights=weights, made=dict(values["made"]))
+
+
+def no_bank(place: Place) -> str:
+    """That there is none, and what makes one."""
+    return f"expected a framebank bank at {place}, found none; `framebank extract` makes one"
+
+
+def refuse_other_spec(place: Place, have: BankSpec, want: BankSpec) -> None:
+    """Raise unless the specs agree in all that decides a row.
 
     Raises:
         SpecMismatch: one line per difference, both sides named.
     """
-    lines = differences(have.to_json(), want.to_json())
+    ours, theirs = have.to_json(), want.to_json()
+    lines = differences(ours | {"kept": None}, theirs | {"kept": None})
     if lines:
         raise SpecMismatch(
-            f"{bank} was made with another spec:\n  "
+            f"{place} was made with another spec:\n  "
             + "\n  ".join(lines)
             + "\nAsk for the bank's own settings, or for another bank."
         )

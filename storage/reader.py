@@ -1,60 +1,63 @@
 """Reading a bank: rows straight from the shard files into the caller's buffer, checked.
 
 Any Zarr v3 reader opens a bank. This one is for the training loop: it parses each shard's index once and
-checks it against its crc32c and the commit record, then fetches a row with one `preadv` into its place in
+checks it against its crc32c and the commit record, then fetches a row with one ranged read into its place in
 the batch, and verifies its crc32c the first time it is touched (`verify="always"` and `"never"` are there
 on request). Stock readers re-read the index at each call, and give zeros for a missing shard and flipped
 bits without a word.
 """
 
-import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from storage.clip_table import CLIP_TABLE, LISTING, WRITTEN, listing_paths, read_tables
-from storage.commit import ShardRecord, digest_of, read_record, read_records, record_path, table_path
+from storage.clip_table import FACTS, WRITTEN, from_parquet, joined
+from storage.commit import OPENERS, ShardRecord, facts_name, read_record, read_records
 from storage.errors import BankError, CorruptShard, MissingRow
-from storage.layout import ArrayLayout, array_layouts
+from storage.layout import ArrayLayout, array_layouts, array_name, derived_blocks, scales_of
+from storage.listing import listing_files, read_listing
 from storage.manifest import read_manifest
-from storage.shard_index import ABSENT, CRC_BYTES, checksum, index_bytes, parse_index
+from storage.place import open_place
+from storage.quantize import dequantize_map, dequantize_tokens
+from storage.sealed import digest_of
+from storage.shard_file import ShardFile, Verify
 from storage.spec import BankSpec, canonical
+from storage.weights import block_weights, derive_qk, read_weights
 
-Verify = Literal["first-touch", "always", "never"]
 OPEN_FILES = 256
 
 
 class Bank:
-    """A bank opened for reading; what was committed at that moment. Safe to use from many threads.
+    """A bank opened for reading; what was committed when it was first asked. Safe to use from many threads.
 
     Raises:
-        NotABank: there is no bank at `path`.
-        CorruptShard: a commit record is unreadable.
+        NotABank: there is no bank at `location`.
     """
 
-    def __init__(self, path: str | Path, *, verify: Verify = "first-touch") -> None:
-        self.path = Path(path)
+    def __init__(self, location: str | Path, *, verify: Verify = "first-touch") -> None:
+        self.place = open_place(location)
         self.verify: Verify = verify
-        manifest = read_manifest(self.path)
-        self.spec: BankSpec = manifest.spec
-        self.rows_per_shard = manifest.rows_per_shard
+        self.manifest = read_manifest(self.place)
+        self.spec: BankSpec = self.manifest.spec
+        self.rows_per_shard = self.manifest.rows_per_shard
         self.layouts = {layout.name: layout for layout in array_layouts(self.spec)}
-        self.records: dict[int, ShardRecord] = read_records(self.path)
-        self._files: OrderedDict[tuple[str, int], ShardFile] = OrderedDict()
+        self._files: dict[tuple[str, int], ShardFile] = {}
+        self._open: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: str | Path, *, verify: Verify = "first-touch") -> "Bank":
+    def open(cls, location: str | Path, *, verify: Verify = "first-touch") -> "Bank":
         """As the constructor."""
-        return cls(path, verify=verify)
+        return cls(location, verify=verify)
 
     def __enter__(self) -> "Bank":
         return self
@@ -67,7 +70,14 @@ class Bank:
         them again.
         """
         with self._lock:
-            self._files.clear()
+            self._open.clear()
+            for file in self._files.values():
+                file.close()
+
+    @property
+    def path(self) -> str:
+        """The bank's folder or URL."""
+        return str(self.place)
 
     @property
     def fingerprint(self) -> str:
@@ -75,45 +85,83 @@ class Bank:
         return self.spec.fingerprint
 
     @cached_property
-    def table(self) -> pa.Table:
-        """The clip table: a line per committed row slot, written or not, rows ascending."""
-        return read_tables([table_path(self.path, shard) for shard in self.records], CLIP_TABLE)
+    def records(self) -> dict[tuple[int, int], ShardRecord]:
+        """Commit records by (part, shard). Raises CorruptShard for a damaged one."""
+        return read_records(self.place)
 
-    def table_of(self, shard: int) -> pa.Table:
-        """One shard's part of the clip table."""
-        return read_tables([table_path(self.path, shard)], CLIP_TABLE)
+    @cached_property
+    def table(self) -> pa.Table:
+        """The clip table: a line per listed clip and view that has an outcome, in the order of the listing.
+        
+        """
+        return joined(self.listing, self.facts(), self.spec.views)
+
+    def facts(self, part: int = 0) -> pa.Table:
+        """What became of each row slot, rows ascending, for one part of the bank."""
+        records = [record for (of, _), record in self.records.items() if of == part]
+        with ThreadPoolExecutor(OPENERS) as pool:
+            tables = list(pool.map(self.facts_of, records))
+        return pa.concat_tables(tables) if tables else FACTS.empty_table()
+
+    def facts_of(self, record: ShardRecord) -> pa.Table:
+        """What became of the row slots of one shard.
+
+        Raises:
+            CorruptShard: the table is gone or not what was committed.
+        """
+        name = facts_name(record.shard, record.part)
+        try:
+            data, promise = self.place.read(name), record.files[name]
+            if len(data) != promise.bytes or digest_of(data) != promise.blake3:
+                raise ValueError("its digest is not the recorded one")
+            return from_parquet(data, FACTS)
+        except (OSError, KeyError, ValueError) as error:
+            raise CorruptShard(
+                f"{self.place}/{name} is not what was committed ({error}); `framebank verify {self.place} "
+                "--repair` marks the shard, then extract again to make it anew"
+            ) from error
 
     @cached_property
     def listing(self) -> pa.Table:
         """Every enrolled clip, extracted yet or not."""
-        return read_tables(listing_paths(self.path), LISTING)
+        return read_listing(self.place)
 
     @cached_property
     def digest(self) -> str:
-        """BLAKE2b-256 over everything that makes up the bank's content: equal work gives equal digests."""
-        parts = {
+        """BLAKE3-256 over everything that makes up the bank's content: equal work gives equal digests."""
+        values = {
             "fingerprint": self.fingerprint,
-            "listing": [digest_of(p.read_bytes()) for p in listing_paths(self.path)],
+            "kept": self.spec.to_json()["kept"],
+            "listing": [asdict(promise) for _, promise in listing_files(self.place)],
+            "shards": [record.digest for record in self.records.values()],
         }
-        return digest_of(
-            canonical(parts | {"shards": [record.digest for record in self.records.values()]}).encode()
-        )
+        return digest_of(canonical(values).encode())
 
-    def written(self, *, split: str = "") -> pa.Table:
-        """The clip table's lines of written rows, ascending, of one split or (empty name) of all."""
+    def written(self, *, split: str = "", arrays: Iterable[str] = ()) -> pa.Table:
+        """The clip table's lines of written rows, of one split or (empty name) of all.
+
+        Args:
+            split: name of the split.
+            arrays: arrays that will be read; rows that a later part of the bank lacks so far are left out.
+        """
         wanted = pc.field("outcome") == WRITTEN
         if split:
             wanted = wanted & (pc.field("split") == split)
-        return self.table.filter(wanted)
+        found = self.table.filter(wanted)
+        for part in sorted({self._layout(name).part for name in arrays} - {0}):
+            facts = self.facts(part)
+            there = facts.filter(pc.field("outcome") == WRITTEN)["row"]
+            found = found.filter(np.isin(found["row"].to_numpy(), there.to_numpy()))
+        return found
 
     def rows(self, *, split: str = "") -> NDArray[np.int64]:
-        """Row numbers of the written rows, ascending, of one split or (empty name) of all."""
-        return self.written(split=split)["row"].to_numpy().astype(np.int64)
+        """Row numbers of the written rows, ascending and distinct, of one split or (empty name) of all."""
+        return np.unique(self.written(split=split)["row"].to_numpy().astype(np.int64))
 
     def read(
         self, name: str, rows: Sequence[int] | NDArray[np.int64], out: np.ndarray | None = None
     ) -> np.ndarray:
-        """Rows of one array, in the order asked.
+        """Rows of one array as they are stored, in the order asked.
 
         Args:
             name: the array, e.g. `features/block11/out` (see `array_name`).
@@ -129,17 +177,51 @@ class Bank:
             CorruptShard: bytes that are not those committed.
         """
         layout = self._layout(name)
+        shape = (len(rows), *layout.row_shape)
         if out is None:
-            out = np.empty((len(rows), *layout.row_shape), dtype=layout.dtype)
-        if (
-            out.shape != (len(rows), *layout.row_shape)
-            or out.dtype != layout.dtype
-            or not out.flags.c_contiguous
-        ):
-            raise BankError(f"`out` must be C-contiguous {layout.dtype} {(len(rows), *layout.row_shape)}")
+            for row in rows:
+                self._file_of(layout, int(row))  # before memory is taken for rows that may not be there
+            out = np.empty(shape, dtype=layout.dtype)
+        if out.shape != shape or out.dtype != layout.dtype or not out.flags.c_contiguous:
+            raise BankError(f"`out` must be C-contiguous {layout.dtype} {shape}")
         for place, row in enumerate(rows):
-            self._read_row(layout, int(row), out[place : place + 1].reshape(-1).view(np.uint8))
+            target = out[place : place + 1].reshape(-1).view(np.uint8)
+            self._file_of(layout, int(row)).read_into(int(row) % self.rows_per_shard, target, self.verify)
         return out
+
+    def features(self, block: int, tap: str, rows: Sequence[int] | NDArray[np.int64]) -> np.ndarray:
+        """One tap of a block, whatever form the bank keeps it in.
+
+        Args:
+            block: number of the block.
+            tap: out, map_prev, map_next, q or k.
+            rows: n row numbers.
+
+        Returns:
+            fp32 (n, *shape of the tap).
+
+        Raises:
+            As `read`.
+        """
+        name = array_name(block, tap)
+        if name not in self.layouts and tap in ("q", "k") and block in derived_blocks(self.spec):
+            tokens = self.features(block - 1, "out", rows)
+            pair = derive_qk(tokens, block_weights(self.weights, block), self.spec.backbone.heads)
+            return pair[("q", "k").index(tap)]
+        return self.values(name, rows)
+
+    def values(self, name: str, rows: Sequence[int] | NDArray[np.int64]) -> np.ndarray:
+        """Rows of one array as fp32, scaled where they are stored as integers; otherwise as `read`."""
+        found = self.read(name, rows)
+        scales = [self.read(scale, rows) for scale in scales_of(name, self.layouts)]
+        if not scales:
+            return found.astype(np.float32)
+        return dequantize_tokens(found, *scales) if len(scales) == 2 else dequantize_map(found, *scales)
+
+    @cached_property
+    def weights(self) -> dict[str, np.ndarray]:
+        """Frozen weights that q and k derive with, by name; empty where none are kept."""
+        return read_weights(self.place, self.spec, self.manifest.weights)
 
     def _layout(self, name: str) -> ArrayLayout:
         try:
@@ -149,112 +231,55 @@ class Bank:
                 f"{self.path} keeps no array {name!r}; it keeps {', '.join(self.layouts)}"
             ) from None
 
-    def _read_row(self, layout: ArrayLayout, row: int, target: NDArray[np.uint8]) -> None:
+    def _file_of(self, layout: ArrayLayout, row: int) -> ShardFile:
+        """The file that holds a row, checked and open; the most recently used stay open."""
         shard, slot = divmod(row, self.rows_per_shard)
-        file = self._shard_file(layout, shard)
-        if file is None or file.pairs[slot, 0] == ABSENT:
-            raise MissingRow(self._why_missing(row))
-        file.read_into(slot, target, self.verify)
-
-    def _shard_file(self, layout: ArrayLayout, shard: int) -> "ShardFile | None":
-        """The opened shard file, from the cache of the most recently used; None where nothing was
-        committed.
-        """
         key = (layout.name, shard)
+        file = self._files.get(key)
+        if file is None or not file.is_open:
+            file = self._load(layout, shard, file)
+        if file is None or not file.has(slot):
+            raise MissingRow(self._why_missing(layout, row))
         with self._lock:
-            file = self._files.get(key)
-            if file is not None:
-                self._files.move_to_end(key)
-                return file
-            file = self._open_shard(layout, shard)
-            if file is not None:
-                self._files[key] = file
-            if len(self._files) > OPEN_FILES:
-                self._files.popitem(last=False)
-            return file
+            self._files[key] = file
+            self._open[key] = None
+            self._open.move_to_end(key)
+            if len(self._open) > OPEN_FILES:
+                self._files[self._open.popitem(last=False)[0]].close()
+        return file
 
-    def _open_shard(self, layout: ArrayLayout, shard: int) -> "ShardFile | None":
-        record = self.records.get(shard)
+    def _load(self, layout: ArrayLayout, shard: int, known: ShardFile | None = None) -> ShardFile | None:
+        """The shard's file, opened (`known`: opened again); None where nothing was committed."""
+        record = self.records.get((layout.part, shard))
         if record is None or layout.shard_file(shard) not in record.files:
             return None
         try:
-            return ShardFile(self.path, layout, record, self.rows_per_shard)
+            if known is None:
+                return ShardFile(self.place, layout, record, self.rows_per_shard)
+            known.open()
+            return known
         except CorruptShard:
-            if self._reread_record(shard) == record:
+            if self._reread_record(layout.part, shard) == record:
                 raise
-        return self._open_shard(layout, shard)  # a run has replaced the shard since the bank was opened
+        return self._load(layout, shard)  # a run has replaced the shard since the bank was opened
 
-    def _reread_record(self, shard: int) -> ShardRecord | None:
-        """The shard's record as it is on disk now, or None if it has none (any more)."""
+    def _reread_record(self, part: int, shard: int) -> ShardRecord | None:
+        """The shard's record as it is now, or None if it has none (any more)."""
         try:
-            self.records[shard] = read_record(record_path(self.path, shard))
+            self.records[part, shard] = read_record(self.place, shard, part)
         except FileNotFoundError:
-            self.records.pop(shard, None)
-        return self.records.get(shard)
+            self.records.pop((part, shard), None)
+        return self.records.get((part, shard))
 
-    def _why_missing(self, row: int) -> str:
-        found = self.table.filter(pc.field("row") == row).to_pylist()
-        if not found:
-            return f"{self.path} has no committed row {row}; extract again to complete the bank"
-        line = found[0]
+    def _why_missing(self, layout: ArrayLayout, row: int) -> str:
+        record = self.records.get((layout.part, row // self.rows_per_shard))
+        facts = [] if record is None else self.facts_of(record).filter(pc.field("row") == row).to_pylist()
+        if not facts:
+            return (
+                f"{self.path} has no committed row {row} of {layout.name}; extract again to complete the bank"
+            )
+        keys = self.table.filter(pc.field("row") == row)["key"].to_pylist()
         return (
-            f"row {row} ({line['key']}) of {self.path} was not written: {line['outcome']}, {line['reason']}"
-        )
-
-
-class ShardFile:
-    """One shard of one array, opened, with its checked index; closes with its last reference."""
-
-    def __init__(self, bank: Path, layout: ArrayLayout, record: ShardRecord, rows: int) -> None:
-        self.name = layout.shard_file(record.shard)
-        self.where = bank / self.name
-        self.record = record_path(bank, record.shard)
-        self.row_bytes = layout.row_bytes
-        self.touched = np.zeros(rows, dtype=bool)
-        try:
-            self.descriptor = os.open(self.where, os.O_RDONLY)
-        except FileNotFoundError:
-            raise CorruptShard(self._complain("the file is gone")) from None
-        try:
-            self.pairs = self._checked_index(record.files[self.name].bytes, rows)
-        except CorruptShard:
-            self.close()
-            raise
-
-    def __del__(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the descriptor; twice is fine."""
-        descriptor = getattr(self, "descriptor", -1)
-        self.descriptor = -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-    def read_into(self, slot: int, target: NDArray[np.uint8], verify: Verify) -> None:
-        """Fill `target`, the bytes of one row, from the row's chunk."""
-        stored = bytearray(CRC_BYTES)
-        got = os.preadv(self.descriptor, [target.data, stored], int(self.pairs[slot, 0]))
-        if got != self.row_bytes + CRC_BYTES:
-            raise CorruptShard(self._complain(f"row slot {slot} ends after {got} bytes"))
-        if verify == "never" or (verify == "first-touch" and self.touched[slot]):
-            return
-        if checksum(target) != int.from_bytes(stored, "little"):
-            raise CorruptShard(self._complain(f"row slot {slot} fails its crc32c"))
-        self.touched[slot] = True
-
-    def _checked_index(self, committed: int, rows: int) -> NDArray[np.uint64]:
-        size = os.fstat(self.descriptor).st_size
-        if size != committed:
-            raise CorruptShard(self._complain(f"it has {size} bytes, committed were {committed}"))
-        tail = os.pread(self.descriptor, index_bytes(rows), max(0, size - index_bytes(rows)))
-        try:
-            return parse_index(tail, rows=rows, file_bytes=size, chunk_bytes=self.row_bytes + CRC_BYTES)
-        except ValueError as error:
-            raise CorruptShard(self._complain(str(error))) from error
-
-    def _complain(self, what: str) -> str:
-        return (
-            f"{self.where} is not what was committed: {what}. Delete {self.record} "
-            "and extract again: the shard will be made anew."
+            f"row {row} ({', '.join(keys)}) of {self.path} was not written: {facts[0]['outcome']}, "
+            f"{facts[0]['reason']}"
         )

@@ -1,41 +1,49 @@
 """Writing one shard, the unit that is written, committed and retried whole.
 
-Rows stream into one temporary file per array, so a worker's memory holds one row, not one shard; `commit`
-fsyncs and renames the files and publishes the record last. Everything passed in is a plain value, so the
-worker can be anywhere that sees the bank's folder.
+Rows stream into one unpublished file per array, so a worker's memory holds one row, not one shard; `commit`
+publishes the files and the record last. Everything passed in is a plain value, so the worker can be anywhere
+that sees the bank.
 """
 
-import os
 import socket
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
+from blake3 import blake3
 
-from storage.clip_table import CLIP_TABLE, WRITTEN, table_from, to_parquet
-from storage.commit import FileDigest, ShardRecord, digest_of, record_path, table_path, write_record
-from storage.durable import make_folder, publish, remove_files, temporary_path, write_file
+from storage.clip_table import FACTS, WRITTEN, table_from, to_parquet
+from storage.commit import FileDigest, ShardRecord, encode_record, facts_name, record_name
 from storage.errors import BankBusy, BankError
-from storage.layout import ArrayLayout, array_layouts
+from storage.layout import ArrayLayout, part_layouts
 from storage.lease import held_by
 from storage.manifest import read_manifest
+from storage.place import FileWriter, Place, open_place
+from storage.sealed import digest_of
 from storage.shard_index import checksum_bytes, empty_index, pack_index
+from storage.statistics import Statistics, merged
+
+PUBLISHERS = 8
+"""Files of a shard that are synced (or uploaded) at a time."""
 
 
 class ShardWriter:
-    """Writes one whole shard, rows in ascending order, and commits it.
+    """Writes one whole shard of one part, rows in ascending order, and commits it.
 
     Use as a context manager: leaving it without `commit` removes what was written.
     """
 
-    def __init__(self, bank: Path, shard: int, *, run: str) -> None:
-        manifest = read_manifest(bank)
-        self.bank, self.shard, self.run = bank, shard, run
+    def __init__(self, location: str | Path, shard: int, *, run: str, part: int = 0) -> None:
+        self.place = open_place(location)
+        manifest = read_manifest(self.place)
+        self.shard, self.part, self.run = shard, part, run
         self.spec, self.shard_rows = manifest.spec, manifest.rows_per_shard
         self.first = shard * self.shard_rows
-        self.arrays = [ArrayShard(bank, layout, self, run) for layout in array_layouts(manifest.spec)]
+        layouts = part_layouts(manifest.spec, part)
+        self.arrays = [ArrayShard(self.place, layout, shard, self.shard_rows) for layout in layouts]
+        self.statistics: dict[str, list[Statistics]] = {}
 
     def __enter__(self) -> "ShardWriter":
         return self
@@ -44,79 +52,80 @@ class ShardWriter:
         for array in self.arrays:
             array.discard()
 
-    def append(self, row: int, values: Mapping[str, np.ndarray]) -> None:
+    def append(
+        self, row: int, values: Mapping[str, np.ndarray], statistics: Mapping[str, Statistics] | None = None
+    ) -> None:
         """Write one row of every array.
 
         Args:
-            row: row number in the bank, within this shard.
-            values: array name to values of that array's row shape; cast to the storage type.
+            row: row number in the bank, within this shard. values: array name to values of that array's row
+            shape: integers as they are stored, floats are cast. statistics: array name to what is known of
+            the row's values before they were stored.
 
         Raises:
-            BankError: a value that the storage type cannot hold, or a wrong shape.
+            BankError: a value that the storage type cannot hold, or a wrong shape; nothing was written.
         """
-        encoded = [array.layout_values(values[array.layout.name]) for array in self.arrays]
+        encoded = [stored(array.layout, values[array.layout.name]) for array in self.arrays]
         for array, data in zip(self.arrays, encoded, strict=True):
             array.append(row - self.first, data)
+        for name, found in (statistics or {}).items():
+            self.statistics.setdefault(name, []).append(found)
 
     def commit(self, lines: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -> ShardRecord:
         """Make the shard durable and publish its record.
 
         Args:
-            lines: the shard's part of the clip table, one mapping per row slot.
+            lines: what became of each row slot that a clip owns, columns of FACTS, rows ascending.
             provenance: what may differ between runs: times, attempts, versions.
 
         Raises:
             BankBusy: the run that this worker belongs to has lost the bank's lease.
         """
-        if held_by(self.bank) != self.run:
-            raise BankBusy(
-                f"run {self.run} no longer holds {self.bank}; shard {self.shard} is left to the run that does"
-            )
-        remove_files([record_path(self.bank, self.shard)])
-        files = dict(array.finish() for array in self.arrays if array.rows)
-        table = to_parquet(table_from([dict(line) for line in lines], CLIP_TABLE))
-        where = table_path(self.bank, self.shard)
-        write_file(where, table, self.run)
-        files[str(where.relative_to(self.bank))] = FileDigest(bytes=len(table), blake2b=digest_of(table))
+        self._refuse_if_superseded()
+        name = record_name(self.shard, self.part)
+        self.place.remove([name])
+        files = self._publish(to_parquet(table_from([dict(line) for line in lines], FACTS)))
         record = ShardRecord(
             shard=self.shard,
+            part=self.part,
             rows=(lines[0]["row"], lines[-1]["row"] + 1),
             fingerprint=self.spec.fingerprint,
             files=dict(sorted(files.items())),
             outcomes=count_outcomes(lines),
+            statistics={name: merged(found).to_json() for name, found in sorted(self.statistics.items())},
             provenance={"run": self.run, "host": socket.gethostname(), **provenance},
         )
-        write_record(self.bank, record, self.run)
+        self._refuse_if_superseded()
+        if not self.place.swap(name, None, encode_record(record)):
+            raise BankBusy(f"another run has committed shard {self.shard} of {self.place} meanwhile")
         return record
+
+    def _publish(self, facts: bytes) -> dict[str, FileDigest]:
+        """All files but the record, several at a time; what the record is to say of them."""
+        with ThreadPoolExecutor(PUBLISHERS) as pool:
+            files = dict(pool.map(ArrayShard.publish, [array for array in self.arrays if array.rows]))
+        name = facts_name(self.shard, self.part)
+        self.place.write(name, facts)
+        return files | {name: FileDigest(bytes=len(facts), blake3=digest_of(facts))}
+
+    def _refuse_if_superseded(self) -> None:
+        if held_by(self.place) != self.run:
+            raise BankBusy(
+                f"run {self.run} no longer holds {self.place}; shard {self.shard} is left to the one that does"
+            )
 
 
 class ArrayShard:
-    """The temporary file of one array's shard: chunks as they come, digested on the way."""
+    """The unpublished file of one array's shard: chunks as they come, digested on the way."""
 
-    def __init__(self, bank: Path, layout: ArrayLayout, shard: "ShardWriter", run: str) -> None:
+    def __init__(self, place: Place, layout: ArrayLayout, shard: int, shard_rows: int) -> None:
         self.layout = layout
-        self.name = layout.shard_file(shard.shard)
-        self.path = bank / self.name
-        self.temporary = temporary_path(self.path, run)
-        self.pairs = empty_index(shard.shard_rows)
+        self.name = layout.shard_file(shard)
+        self.place = place
+        self.pairs = empty_index(shard_rows)
         self.rows = self.bytes = 0
-        self.hash = blake2b(digest_size=32)
-        self.file: BinaryIO | None = None
-
-    def layout_values(self, values: np.ndarray) -> np.ndarray:
-        """The values as they lie on disk, checked."""
-        if values.shape != self.layout.row_shape:
-            raise BankError(
-                f"{self.layout.name} has rows of shape {self.layout.row_shape}, not {values.shape}"
-            )
-        with np.errstate(over="ignore"):
-            data = np.ascontiguousarray(values, dtype=np.dtype(self.layout.dtype).newbyteorder("<"))
-        if not np.isfinite(data).all():
-            largest = float(np.abs(values).max())
-            raise BankError(
-                f"{self.layout.name} has values up to {largest:g} that {self.layout.dtype} cannot hold"
-            )
-        return data
+        self.hash = blake3()
+        self.file: FileWriter | None = None
 
     def append(self, slot: int, data: np.ndarray) -> None:
         """Write one inner chunk and its crc32c."""
@@ -126,31 +135,52 @@ class ArrayShard:
         self._write(checksum_bytes(raw))
         self.rows += 1
 
-    def finish(self) -> tuple[str, FileDigest]:
-        """Write the index, fsync and rename; the file's path and digest."""
+    def publish(self) -> tuple[str, FileDigest]:
+        """Write the index and give the file its name; path and digest."""
         self._write(pack_index(self.pairs))
         assert self.file is not None
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        self.file = None
-        publish(self.temporary, self.path)
-        return self.name, FileDigest(bytes=self.bytes, blake2b=self.hash.hexdigest())
+        self.file.publish()
+        return self.name, FileDigest(bytes=self.bytes, blake3=self.hash.hexdigest())
 
     def discard(self) -> None:
-        """Close and remove the temporary file, if it is still there."""
+        """Remove the file unless it was published."""
         if self.file is not None:
-            self.file.close()
-            self.file = None
-        self.temporary.unlink(missing_ok=True)
+            self.file.discard()
 
     def _write(self, data: bytes | memoryview) -> None:
         if self.file is None:
-            make_folder(self.path.parent)
-            self.file = open(self.temporary, "wb")  # noqa: SIM115 - closed by finish or discard
+            self.file = self.place.writer(self.name)
         self.file.write(data)
         self.hash.update(data)
         self.bytes += len(data)
+
+
+def stored(layout: ArrayLayout, values: np.ndarray) -> np.ndarray:
+    """Values as they lie on disk, checked.
+
+    Raises:
+        BankError: another shape, or a value that the type cannot hold.
+    """
+    if values.shape != layout.row_shape:
+        raise BankError(f"{layout.name} has rows of shape {layout.row_shape}, not {values.shape}")
+    wanted = np.dtype(layout.dtype)
+    if wanted.kind in "iu":
+        if values.dtype != wanted:
+            raise BankError(f"{layout.name} is stored as {wanted}, not {values.dtype}; quantise it first")
+        return np.ascontiguousarray(values)
+    with np.errstate(over="ignore"):
+        data = np.ascontiguousarray(values, dtype=wanted.newbyteorder("<"))
+    if not all_finite(data):
+        largest = float(np.abs(values).max())
+        raise BankError(f"{layout.name} has values up to {largest:g} that {layout.dtype} cannot hold")
+    return data
+
+
+def all_finite(data: np.ndarray) -> bool:
+    """Whether no value is infinite or NaN; for float16 by its exponent bits, which is many times faster."""
+    if data.dtype.itemsize != 2:
+        return bool(np.isfinite(data).all())
+    return data.size == 0 or int((data.view(np.uint16) & 0x7FFF).max()) < 0x7C00
 
 
 def count_outcomes(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -1,19 +1,23 @@
 """The spec: everything that decides a bank's values, and the fingerprint that stands for it.
 
 Features are only comparable when the same weights saw the same pixels of the same frames. A bank therefore
-carries its spec in its group attributes, and its fingerprint (a digest of the spec) is checked whenever the
-bank is opened for writing or trained from. What cannot change a value (batch sizes, worker counts, paths)
-is not part of it.
+carries its spec in its group attributes. Who saw what makes up the fingerprint, which never changes and is
+checked whenever the bank is opened for writing or trained from. What is kept of it (which blocks, which
+attention, in which type) is a list that may grow: each addition is a *part* with arrays and commit records of
+its own, so nothing that is there is rewritten. What cannot change a value (batch sizes, worker counts, paths)
+is not in the spec at all.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
 
-Attention = Literal["maps", "qk", "none"]
-ATTENTION_MODES = ("maps", "qk", "none")
+Attention = Literal["maps", "qk", "derived", "none"]
+ATTENTION_MODES: tuple[Attention, ...] = get_args(Attention)
+Dtype = Literal["float16", "int8"]
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,33 +45,58 @@ class BackboneSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BankSpec:
-    """Identity of a bank: two banks with equal specs hold comparable rows."""
+class Kept:
+    """One part of a bank: what is kept of every row."""
 
-    backbone: BackboneSpec
-    """The tower that saw the frames."""
     blocks: tuple[int, ...]
     """Blocks whose taps are kept, ascending, 0-based."""
     attention: Attention = "maps"
-    """What is kept of the attention between neighbouring frames: averaged maps, q and k, or nothing."""
-    dtype: Literal["float16"] = "float16"
-    """Storage type of all features."""
+    """What is kept of the attention between neighbouring frames: averaged maps, q and k, the tokens and
+    weights they derive from, or nothing.
+    """
+    dtype: Dtype = "float16"
+    """Type of tokens: float16, or int8 with scales, which keeps maps as uint8. q and k are always float16."""
+
+    def __post_init__(self) -> None:
+        if self.attention not in ATTENTION_MODES:
+            raise ValueError(f"attention is one of {', '.join(ATTENTION_MODES)}, not {self.attention!r}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype is one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        if not self.blocks or list(self.blocks) != sorted(set(self.blocks)) or self.blocks[0] < 0:
+            raise ValueError(f"blocks are distinct and ascending, e.g. 8 9 10 11, not {self.blocks}")
+        if self.attention == "derived" and self.blocks[0] == 0:
+            raise ValueError("attention=derived needs the block before each one; block 0 has none before it")
+
+    @property
+    def token_blocks(self) -> tuple[int, ...]:
+        """Blocks whose tokens are kept: those asked for, and those that q and k derive from."""
+        before = {block - 1 for block in self.blocks} if self.attention == "derived" else set()
+        return tuple(sorted(before | set(self.blocks)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BankSpec:
+    """Identity of a bank: two banks with equal fingerprints hold comparable rows."""
+
+    backbone: BackboneSpec
+    """The tower that saw the frames."""
     frames: int
     """T, frames per row."""
     views: int
     """V, rows per clip."""
     video: dict[str, Any]
     """Frame sampling, views and their seeds, preprocessing, decoder libraries: plain JSON values."""
+    kept: tuple[Kept, ...]
+    """What is kept of every row, the bank's first part first."""
 
     def __post_init__(self) -> None:
-        if self.attention not in ATTENTION_MODES:
-            raise ValueError(f"attention is one of {', '.join(ATTENTION_MODES)}, not {self.attention!r}")
-        if not self.blocks or list(self.blocks) != sorted(set(self.blocks)):
-            raise ValueError(f"blocks are distinct and ascending, e.g. 8 9 10 11, not {self.blocks}")
-        if self.blocks[0] < 0 or self.blocks[-1] >= self.backbone.depth:
-            raise ValueError(
-                f"blocks lie in 0..{self.backbone.depth - 1} for this backbone, not {self.blocks}"
-            )
+        if not self.kept:
+            raise ValueError("a bank keeps at least one part")
+        for kept in self.kept:
+            if kept.blocks[-1] >= self.backbone.depth:
+                raise ValueError(
+                    f"blocks lie in 0..{self.backbone.depth - 1} for this backbone, not {kept.blocks}"
+                )
         if self.frames < 1 or self.views < 1:
             raise ValueError(f"frames and views are at least 1, not {self.frames} and {self.views}")
 
@@ -82,9 +111,24 @@ class BankSpec:
         return self.backbone.grid[0] * self.backbone.grid[1]
 
     @property
+    def blocks(self) -> tuple[int, ...]:
+        """All blocks that were asked for, in any part, ascending."""
+        return tuple(sorted({block for kept in self.kept for block in kept.blocks}))
+
+    def attention(self, block: int) -> Attention:
+        """How a block's attention is kept: by the first part that keeps any, so growth changes no answer."""
+        found: list[Attention] = [kept.attention for kept in self.kept if block in kept.blocks]
+        return next((mode for mode in found if mode != "none"), "none")
+
+    @property
     def fingerprint(self) -> str:
-        """sha256 of the spec's canonical JSON, in hex."""
-        return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()
+        """sha256 of the canonical JSON of all that decides a row, in hex; what is kept is left out."""
+        identity = {name: value for name, value in self.to_json().items() if name != "kept"}
+        return hashlib.sha256(canonical(identity).encode()).hexdigest()
+
+    def with_part(self, kept: Kept) -> "BankSpec":
+        """The spec of the bank grown by a part."""
+        return replace(self, kept=(*self.kept, kept))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` turns them back."""
@@ -103,8 +147,8 @@ class BankSpec:
             raise ValueError(f"a bank's spec has the fields {sorted(known)}, not {sorted(values)}")
         backbone = dict(values.pop("backbone"))
         backbone["grid"] = tuple(backbone["grid"])
-        blocks = tuple(values.pop("blocks"))
-        return cls(backbone=BackboneSpec(**backbone), blocks=blocks, **values)
+        kept = tuple(Kept(**(part | {"blocks": tuple(part["blocks"])})) for part in values.pop("kept"))
+        return cls(backbone=BackboneSpec(**backbone), kept=kept, **values)
 
 
 def canonical(values: Any) -> str:

@@ -1,78 +1,86 @@
 """Writing a bank: the run that owns it.
 
-`BankWriter` lives in the driver: it holds the lease, makes or checks the bank, and enrols clips. The rows
-themselves are written shard by shard by `ShardWriter`s in the encoder workers.
+`BankWriter` lives in the driver: it holds the lease, makes, checks or grows the bank, and enrols clips. The
+rows themselves are written shard by shard by `ShardWriter`s in the encoder workers.
 """
 
-import json
-import os
-import shutil
+import getpass
+import socket
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from storage.clip_table import (
-    LISTING,
-    check_labels,
-    labels_by_key,
-    listing_paths,
-    read_tables,
-    refuse_relabelling,
-    table_from,
-    to_parquet,
-)
-from storage.commit import (
-    ShardRecord,
-    read_records,
-)
-from storage.durable import (
-    TEMPORARY,
-    make_folder,
-    remove_files,
-    sync_folder,
-    sync_tree,
-    temporary_path,
-    write_file,
-)
+from storage.clip_table import LISTING, check_labels, labels_by_key, refuse_relabelling, table_from
+from storage.commit import ShardRecord, read_records
 from storage.errors import BankError, SpecMismatch
-from storage.layout import array_layouts, create_skeleton, rows_per_shard
-from storage.lease import WriterLease
-from storage.manifest import read_manifest, refuse_other_spec
+from storage.growth import grown, needed_parts
+from storage.layout import rows_per_shard
+from storage.lease import LEASE, WriterLease
+from storage.listing import append_listing, read_listing
+from storage.manifest import Manifest, read_manifest, refuse_other_spec, write_manifest
+from storage.names import is_temporary
+from storage.place import Place, open_place
+from storage.skeleton import ROOT, array_metadata, same_metadata
 from storage.spec import BankSpec
+from storage.weights import read_weights, write_weights
+
+SKELETON_FOLDERS = ("features/", "weights/", "clips/", "shards/")
 
 
 class BankWriter:
     """The one run that may write a bank; a context manager that holds the lease.
 
+    Attributes:
+        spec: the bank's spec, all parts. parts: numbers of the parts that hold the arrays asked for; the
+        first part always, as it knows the rows.
+
     Raises:
-        SpecMismatch: the bank at `path` was made with another spec.
+        SpecMismatch: the bank holds other rows, or keeps less than asked for and may not grow.
         BankBusy: another run is writing it.
-        NotABank: the folder holds something else.
+        NotABank: the place holds something else.
     """
 
-    def __init__(self, path: Path, spec: BankSpec, *, shard_rows: int = 0) -> None:
-        """Open the bank, or make it with `shard_rows` rows a shard (0: as its rows' size suggests)."""
-        self.path = path
-        self.spec = spec
+    def __init__(
+        self,
+        location: str | Path,
+        spec: BankSpec,
+        *,
+        shard_rows: int = 0,
+        grow: bool = False,
+        weights: Mapping[str, np.ndarray] | None = None,
+        made: Mapping[str, str] | None = None,
+    ) -> None:
+        """Open the bank, or make it.
+
+        Args:
+            location: folder or URL.
+            spec: what is asked for, in one part.
+            shard_rows: rows a shard of a new bank (0: as its rows' size suggests).
+            grow: whether arrays that the bank lacks are added to it.
+            weights: frozen weights by name, for derived q and k (see `weight_shapes`).
+            made: origin of a new bank, for people; user, host and time are added.
+        """
+        self.place = open_place(location)
         self.run = uuid.uuid4().hex[:12]
-        if not is_bank(path):
-            create_bank(path, spec, self.run, shard_rows=shard_rows)
-        manifest = read_manifest(path)
-        refuse_other_spec(path, manifest.spec, spec)
-        self.shard_rows = manifest.rows_per_shard
-        if shard_rows not in (0, self.shard_rows):
-            raise SpecMismatch(
-                f"{path} has {self.shard_rows} rows a shard for good, asked for {shard_rows}; leave it out"
-            )
-        self.lease = WriterLease(path, self.run)
+        if is_bank(self.place):
+            manifest = read_manifest(self.place)
+            refuse_other_spec(self.place, manifest.spec, spec)
+            self._refuse_shard_rows(manifest, shard_rows)
+            grown(self.place, manifest.spec, spec, grow=grow)
+        else:
+            refuse_strangers(self.place)
+        self.lease = WriterLease(self.place, self.run)
         try:
-            sweep(path)
-            self.listing = read_tables(listing_paths(path), LISTING)
-            resize(path, spec, self.rows)
+            if not is_bank(self.place):
+                create_bank(self.place, spec, shard_rows, weights=weights or {}, made=made or {})
+            self._open(spec, grow, weights or {})
         except BaseException:
             self.lease.release()
             raise
@@ -86,22 +94,29 @@ class BankWriter:
         self.lease.release()
 
     @property
+    def path(self) -> str:
+        """Folder or URL of the bank."""
+        return str(self.place)
+
+    @property
     def rows(self) -> int:
         """Row slots of all enrolled clips, the gaps between listings included."""
         if self.listing.num_rows == 0:
             return 0
-        return int(self.listing["row"][-1].as_py()) + self.spec.views
+        return int(np.asarray(self.listing["row"]).max()) + self.spec.views
 
     @property
-    def records(self) -> dict[int, ShardRecord]:
-        """Commit records as they stand now, by shard."""
-        return read_records(self.path)
+    def records(self) -> dict[tuple[int, int], ShardRecord]:
+        """Commit records as they stand now, by (part, shard)."""
+        return read_records(self.place)
 
-    def enrol(self, clips: Sequence[Mapping[str, Any]]) -> int:
+    def enrol(self, clips: Sequence[Mapping[str, Any]], twins: Mapping[str, str] | None = None) -> int:
         """Give clips that the bank does not list yet their rows, starting at a fresh shard.
 
         Args:
-            clips: one mapping per clip with the columns of the listing, without `row`.
+            clips: one mapping per clip with the columns of the listing, without `row`. twins: key of a clip
+            to the key of an earlier one (of the bank or of `clips`) with the same content,
+                whose rows it shares.
 
         Returns:
             How many were new.
@@ -112,64 +127,120 @@ class BankWriter:
                 another label or split.
         """
         known = labels_by_key(self.listing)
-        new = [clip for clip in clips if clip["key"] not in known]
         refuse_relabelling(known, clips)
+        new = [clip for clip in clips if clip["key"] not in known]
         if not new:
             return 0
-        first = -(-self.rows // self.shard_rows) * self.shard_rows
-        lines = [dict(clip) | {"row": first + i * self.spec.views} for i, clip in enumerate(new)]
-        more = table_from(lines, LISTING)
+        more = table_from(self._with_rows(new, twins or {}), LISTING)
         check_labels(self.listing, more)
-        number = len(listing_paths(self.path))
-        write_file(self.path / "clips" / f"{number:05d}.parquet", to_parquet(more), self.run)
+        append_listing(self.place, more)
         self.listing = pa.concat_tables([self.listing, more])
-        resize(self.path, self.spec, self.rows)
+        heal_metadata(self.place, self.spec, self.rows, self.shard_rows)
         return len(new)
 
+    def _with_rows(self, new: Sequence[Mapping[str, Any]], twins: Mapping[str, str]) -> list[dict[str, Any]]:
+        keys, rows = self.listing["key"].to_pylist(), self.listing["row"].to_pylist()
+        row_of = dict(zip(keys, rows, strict=True)) if twins else {}
+        free = -(-self.rows // self.shard_rows) * self.shard_rows
+        lines = []
+        for clip in new:
+            row = row_of.get(twins.get(clip["key"], ""), free)
+            row_of[clip["key"]] = row
+            free += self.spec.views if row == free else 0
+            lines.append({"bytes": -1} | dict(clip) | {"row": row})
+        return lines
 
-def is_bank(path: Path) -> bool:
-    """Whether a group's metadata lies at `path`."""
-    return (path / "zarr.json").is_file()
+    def _open(self, spec: BankSpec, grow: bool, weights: Mapping[str, np.ndarray]) -> None:
+        """Under the lease: what dead runs left is cleared away, what is asked for and lacking is added."""
+        manifest = read_manifest(self.place)
+        refuse_other_spec(self.place, manifest.spec, spec)
+        self.shard_rows = manifest.rows_per_shard
+        sweep(self.place)
+        self.listing = read_listing(self.place)
+        self.spec = grown(self.place, manifest.spec, spec, grow=grow)
+        heal_metadata(self.place, self.spec, self.rows, self.shard_rows)
+        if self.spec != manifest.spec:
+            have = read_weights(self.place, manifest.spec, manifest.weights)
+            files = write_weights(self.place, self.spec, {**have, **weights})
+            write_manifest(self.place, replace(manifest, spec=self.spec, weights=files))
+        self.parts = needed_parts(self.spec, spec)
+
+    def _refuse_shard_rows(self, manifest: Manifest, asked: int) -> None:
+        if asked not in (0, manifest.rows_per_shard):
+            raise SpecMismatch(
+                f"{self.place} has {manifest.rows_per_shard} rows a shard for good, asked for {asked}; "
+                "leave it out"
+            )
 
 
-def create_bank(path: Path, spec: BankSpec, run: str, *, shard_rows: int = 0) -> None:
-    """Make an empty bank beside `path` and move it there in one step.
+def is_bank(place: Place) -> bool:
+    """Whether a group's metadata lies at a place."""
+    try:
+        place.open(ROOT).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def refuse_strangers(place: Place) -> None:
+    """Make sure that nothing but a half-made bank is in the way of a new one.
 
     Raises:
-        ValueError: `shard_rows` would part the views of a clip.
-        BankError: the folder exists and is not empty.
+        BankError: the folder holds other files.
     """
-    if path.exists() and any(path.iterdir()):
-        raise BankError(f"{path} holds files but no bank; name an empty or new folder for the bank")
+    for entry in place.entries():
+        ours = entry.name.startswith(SKELETON_FOLDERS) or entry.name == LEASE or is_temporary(entry.name)
+        if not ours:
+            raise BankError(
+                f"{place} holds files (such as {entry.name}) but no bank; name an empty or new folder for it"
+            )
+
+
+def create_bank(
+    place: Place,
+    spec: BankSpec,
+    shard_rows: int,
+    *,
+    weights: Mapping[str, np.ndarray],
+    made: Mapping[str, str],
+) -> None:
+    """Make an empty bank; the group's own metadata come last, and with them the bank exists.
+
+    Raises:
+        ValueError: `shard_rows` would part the views of a clip, or weights are missing.
+    """
     if shard_rows % spec.views:
         raise ValueError(
             f"a shard holds whole clips of {spec.views} rows, {shard_rows} rows a shard would part one"
         )
-    make_folder(path.parent)
-    skeleton = temporary_path(path, run)
-    create_skeleton(skeleton, spec, shard_rows or rows_per_shard(spec))
-    for room in ("clips", "shards"):
-        (skeleton / room).mkdir()
-    sync_tree(skeleton)
-    try:
-        os.rename(skeleton, path)
-    except OSError:
-        shutil.rmtree(skeleton)
-        if not is_bank(path):  # else another run made the bank meanwhile, which is as good
-            raise
-    sync_folder(path.parent)
+    shard_rows = shard_rows or rows_per_shard(spec)
+    for name, data in array_metadata(spec, 0, shard_rows).items():
+        place.write(name, data)
+    origin = {
+        "user": getpass.getuser(),
+        "host": socket.gethostname(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    manifest = Manifest(
+        spec=spec,
+        rows_per_shard=shard_rows,
+        weights=write_weights(place, spec, weights),
+        made=origin | dict(made),
+    )
+    write_manifest(place, manifest)
 
 
-def resize(path: Path, spec: BankSpec, rows: int) -> None:
-    """Let every array's metadata say `rows` rows, each file replaced atomically."""
-    for layout in array_layouts(spec):
-        metadata = path / layout.name / "zarr.json"
-        values = json.loads(metadata.read_bytes())
-        if values["shape"][0] != rows:
-            values["shape"][0] = rows
-            write_file(metadata, json.dumps(values, indent=2).encode(), "resize")
+def heal_metadata(place: Place, spec: BankSpec, rows: int, shard_rows: int) -> None:
+    """Let every array's metadata say what it should, each file replaced atomically."""
+    for name, data in array_metadata(spec, rows, shard_rows).items():
+        try:
+            fine = same_metadata(place.read(name), data)
+        except FileNotFoundError:
+            fine = False
+        if not fine:
+            place.write(name, data)
 
 
-def sweep(path: Path) -> None:
+def sweep(place: Place) -> None:
     """Remove what dead runs left half-written; only the holder of the lease may."""
-    remove_files(found for found in path.rglob(f".*{TEMPORARY}") if not found.name.startswith(".lease"))
+    place.remove(entry.name for entry in place.entries() if is_temporary(entry.name))

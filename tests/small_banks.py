@@ -5,7 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from storage import BackboneSpec, BankSpec, BankWriter, ShardWriter, array_layouts
+from storage import (
+    ArrayLayout,
+    BackboneSpec,
+    BankSpec,
+    BankWriter,
+    Kept,
+    ShardWriter,
+    array_layouts,
+    part_layouts,
+    row_statistics,
+)
+from storage.layout import weight_shapes
 
 BACKBONE = BackboneSpec(
     name="test",
@@ -20,14 +31,17 @@ BACKBONE = BackboneSpec(
 )
 
 
-def small_spec(**changes: Any) -> BankSpec:
+def small_spec(
+    *, blocks: tuple[int, ...] = (2, 3), attention: Any = "maps", dtype: Any = "float16", **changes: Any
+) -> BankSpec:
     """T = 3, two blocks, a 2 x 3 grid."""
+    kept = Kept(blocks=blocks, attention=attention, dtype=dtype)
     values: dict[str, Any] = {
         "backbone": BACKBONE,
-        "blocks": (2, 3),
         "frames": 3,
         "views": 1,
         "video": {"seed": 0},
+        "kept": (kept,),
     }
     return BankSpec(**(values | changes))
 
@@ -48,46 +62,57 @@ def clip_line(number: int, *, split: str = "train", classes: int = 2) -> dict[st
 
 
 def row_values(spec: BankSpec, row: int) -> dict[str, np.ndarray]:
-    """The values of a row, decided by its number alone."""
+    """The values of a row, decided by its number alone; arrays of later parts are drawn last."""
     rng = np.random.default_rng(row)
-    return {
-        layout.name: rng.standard_normal(layout.row_shape).astype(layout.dtype)
-        for layout in array_layouts(spec)
-    }
+    return {layout.name: drawn(rng, layout) for layout in array_layouts(spec)}
+
+
+def drawn(rng: np.random.Generator, layout: ArrayLayout) -> np.ndarray:
+    """Random values that an array may hold."""
+    if np.dtype(layout.dtype).kind in "iu":
+        return rng.integers(0, 127, layout.row_shape).astype(layout.dtype)
+    values = rng.standard_normal(layout.row_shape).astype(layout.dtype)
+    return abs(values) if layout.name.endswith("_scale") else values
 
 
 def write_shard(
-    path: Path, spec: BankSpec, shard: int, *, writer: BankWriter, failed: tuple[int, ...] = ()
+    path: Path | str, shard: int, *, writer: BankWriter, failed: tuple[int, ...] = (), part: int = 0
 ) -> None:
-    """Write and commit every enrolled row of a shard; the rows in `failed` are recorded as failed."""
-    lines = [line for line in writer.listing.to_pylist() if line["row"] // writer.shard_rows == shard]
-    with ShardWriter(path, shard, run=writer.run) as file:
-        table = []
-        for line in lines:
+    """Write and commit every enrolled row of a shard; the clips in `failed` are recorded as failed."""
+    rows = sorted(set(writer.listing["row"].to_pylist()))
+    spec = writer.spec
+    names = [layout.name for layout in part_layouts(spec, part)]
+    with ShardWriter(path, shard, run=writer.run, part=part) as file:
+        facts = []
+        for clip in (row for row in rows if row // writer.shard_rows == shard):
             for view in range(spec.views):
-                row = line["row"] + view
-                bad = line["row"] in failed
+                row, bad = clip + view, clip in failed
                 if not bad:
-                    file.append(row, row_values(spec, row))
-                facts = {
-                    name: line[name]
-                    for name in ("key", "label", "class_name", "split", "captions", "attributes")
-                }
-                table.append(
-                    facts
-                    | {"row": row, "view": view, "outcome": "failed" if bad else "written"}
+                    values = {name: found for name, found in row_values(spec, row).items() if name in names}
+                    floats = {n: v.astype(np.float32)[None] for n, v in values.items() if v.dtype.kind == "f"}
+                    file.append(row, values, {n: row_statistics(v)[0] for n, v in floats.items()})
+                facts.append(
+                    {"row": row, "view": view, "outcome": "failed" if bad else "written"}
                     | {"reason": "truncated" if bad else "", "content": f"{row:064d}"}
                 )
-        file.commit(table, {"seconds": 0.1})
+        file.commit(facts, {"seconds": 0.1})
 
 
 def write_bank(
-    path: Path, clips: int, spec: BankSpec | None = None, *, failed: tuple[int, ...] = ()
+    path: Path | str, clips: int, spec: BankSpec | None = None, *, failed: tuple[int, ...] = ()
 ) -> BankSpec:
     """A whole small bank of `clips` clips; its spec."""
     spec = spec or small_spec()
-    with BankWriter(path, spec) as writer:
+    with BankWriter(path, spec, weights=frozen_weights(spec)) as writer:
         writer.enrol([clip_line(number) for number in range(clips)])
         for shard in range(-(-writer.rows // writer.shard_rows)):
-            write_shard(path, spec, shard, writer=writer, failed=failed)
+            write_shard(path, shard, writer=writer, failed=failed)
     return spec
+
+
+def frozen_weights(spec: BankSpec) -> dict[str, np.ndarray]:
+    """Random weights for derived q and k, where the spec has any."""
+    rng = np.random.default_rng(1)
+    return {
+        name: rng.standard_normal(shape).astype(np.float32) for name, shape in weight_shapes(spec).items()
+    }

@@ -47,8 +47,7 @@ def write_learnable_bank(
 
 
 def write_clip(file: ShardWriter, spec: BankSpec, line: dict[str, Any], *, bad: bool) -> list[dict[str, Any]]:
-    """All views of a clip; their lines of the clip table."""
-    names = ("key", "label", "class_name", "split", "captions", "attributes")
+    """All views of a clip; their facts."""
     table = []
     for view in range(spec.views):
         row = line["row"] + view
@@ -59,7 +58,5 @@ def write_clip(file: ShardWriter, spec: BankSpec, line: dict[str, Any], *, bad: 
                     values[name][..., 0] += np.float16(2 * (line["label"] % 2))
             file.append(row, values)
         outcome = {"outcome": "failed" if bad else "written", "reason": "truncated" if bad else ""}
-        table.append(
-            {n: line[n] for n in names} | outcome | {"row": row, "view": view, "content": f"{row:064d}"}
-        )
+        table.append(outcome | {"row": row, "view": view, "content": f"{row:064d}"})
     return table

@@ -24,6 +24,8 @@ OWNERS: dict[str, set[str]] = {
     "numcodecs": {"storage"},
     "pyarrow": {"storage"},
     "google_crc32c": {"storage"},
+    "blake3": {"storage"},
+    "array_api_compat": {"storage"},
     "decord": {"video"},
     "av": {"video", "demo"},
     "webdataset": {"video"},

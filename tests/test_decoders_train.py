@@ -172,7 +172,7 @@ def test_a_bank_that_cannot_serve_the_config(bank, tmp_path):
     with pytest.raises(ValueError, match="holds 2 \\(2, 3\\); take fewer layers or extract more blocks"):
         train(replace(CONFIG, decoder=replace(DECODER, layers=3)), bank=bank, run=tmp_path / "a")
     blind = write_learnable_bank(tmp_path / "bank", spec=small_spec(attention="none"))
-    with pytest.raises(ValueError, match="extracted with attention=none"):
+    with pytest.raises(ValueError, match="keeps attention=none of block 2"):
         train(CONFIG, bank=blind, run=tmp_path / "a")
     config = replace(CONFIG, decoder=DECODER.without_temporal())
     assert train(config, bank=blind, run=tmp_path / "b").steps == CONFIG.steps

@@ -13,7 +13,9 @@ from decoders.config import DecoderConfig
 from decoders.dataset import FeatureReader
 from decoders.evl import EVLDecoder, TokenShape
 from finetune.live import LiveEVL
-from storage import BackboneSpec, Bank, BankSpec, BankWriter, ShardWriter
+from pipeline.encode import encode_rows
+from pipeline.extract import frozen_weights
+from storage import BackboneSpec, Bank, BankSpec, BankWriter, Kept, ShardWriter, array_layouts
 from tests.small_banks import clip_line
 
 GOLDEN = Path(__file__).parent / "golden" / "evl_tiny_full.npz"
@@ -74,22 +76,9 @@ def test_gradients_reach_a_trainable_tower(golden, live):
     live.zero_grad()
 
 
-def write_live_bank(path, live, frames, attention):
-    """A bank of what the live tower sees, one clip a row."""
-    clips, length = frames.shape[:2]
-    images = live.tower.normalise(rearrange(frames, "n t h w c -> (n t) h w c"))
-    taps = live.tower(images)
-    features = live.features(rearrange(images, "(n t) c h w -> n t c h w", n=clips))
-    arrays = {"features/pooled": rearrange(taps.pooled, "(n t) e -> n t e", n=clips)}
-    for block, maps in zip(live.blocks, features, strict=True):
-        name = f"features/block{block:02d}/"
-        arrays[name + "out"] = maps.out
-        if attention == "maps":
-            arrays |= {name + "map_prev": maps.map_prev, name + "map_next": maps.map_next}
-        else:
-            for tap, values in (("q", taps.q), ("k", taps.k)):
-                arrays[name + tap] = rearrange(values[block], "(n t) l h d -> n t l h d", n=clips)
-    tower = live.tower
+def write_live_bank(path, live, frames, attention, dtype):
+    """A bank of what the live tower sees, one clip a row, through the extraction's own code."""
+    tower, length = live.tower, frames.shape[1]
     spec = BankSpec(
         backbone=BackboneSpec(
             name="tiny",
@@ -102,40 +91,37 @@ def write_live_bank(path, live, frames, attention):
             grid=tower.grid,
             embed=tower.embed,
         ),
-        blocks=live.blocks,
-        attention=attention,
         frames=length,
         views=1,
         video={},
+        kept=(Kept(blocks=live.blocks, attention=attention, dtype=dtype),),
     )
-    lines = [clip_line(i) for i in range(clips)]
-    with BankWriter(path, spec) as writer:
-        writer.enrol(lines)
+    tapped = FrozenTower(tower.visual, spec.kept[0].token_blocks, tower.mean.tolist(), tower.std.tolist())
+    with BankWriter(path, spec, weights=frozen_weights(tower, spec)) as writer:
+        writer.enrol([clip_line(i) for i in range(len(frames))])
+        rows = encode_rows(tapped, frames.numpy(), array_layouts(spec))
         with ShardWriter(path, 0, run=writer.run) as shard:
-            table = []
-            for row, line in enumerate(writer.listing.to_pylist()):
-                shard.append(row, {k: v[row].numpy().astype(np.float16) for k, v in arrays.items()})
-                facts = {n: line[n] for n in ("row", "key", "label", "class_name", "split")}
-                table.append(facts | {"view": 0, "outcome": "written", "reason": "", "content": ""})
-            shard.commit(table, {})
+            for row in range(len(rows)):
+                shard.append(row, rows.row(row).values, rows.row(row).statistics)
+            shard.commit([{"row": row, "view": 0, "outcome": "written"} for row in range(len(rows))], {})
     return Bank.open(path)
 
 
-def test_bank_equals_live_in_both_attention_modes(live, tmp_path):
+def test_bank_equals_live_in_every_attention_mode_and_type(live, tmp_path):
     generator = torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (5, 4, 64, 64, 3), generator=generator, dtype=torch.uint8)
     expected = live(frames)
     rows = np.array([3, 0, 4, 1, 2])
-    found = {}
-    for attention in ("maps", "qk"):
-        bank = write_live_bank(tmp_path / attention, live, frames, attention)
-        reader = FeatureReader(bank, live.blocks, maps=True, device=torch.device("cpu"), dtype=torch.float32)
-        found[attention] = live.decoder(reader.read(rows))
-        bank.close()
     scale = expected.abs().max()
-    for logits in found.values():
-        assert (logits - expected[rows]).abs().max() < 2e-3 * scale
-    assert (found["maps"] - found["qk"]).abs().max() < 1e-3 * scale
+    for attention in ("maps", "qk", "derived"):
+        for dtype, tolerance in (("float16", 1e-3), ("int8", 2e-2)):
+            bank = write_live_bank(tmp_path / f"{attention}-{dtype}", live, frames, attention, dtype)
+            reader = FeatureReader(
+                bank, live.blocks, maps=True, device=torch.device("cpu"), dtype=torch.float32
+            )
+            logits = live.decoder(reader.read(rows))
+            bank.close()
+            assert (logits - expected[rows]).abs().max() < tolerance * scale, (attention, dtype)
 
 
 def test_refuses_a_tower_that_does_not_fit(live):

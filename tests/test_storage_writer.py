@@ -23,6 +23,7 @@ from storage import (
     ShardWriter,
     SpecMismatch,
     array_name,
+    open_place,
 )
 from storage.commit import read_records
 from storage.lease import STALE_SECONDS
@@ -31,7 +32,6 @@ from tests.small_banks import clip_line, row_values, small_spec, write_bank, wri
 KILLED_AT_STEP = """
 import os, signal, sys
 from pathlib import Path
-import storage.durable
 from tests.small_banks import write_bank
 
 steps = int(sys.argv[2])
@@ -54,7 +54,7 @@ def test_a_bank_is_the_same_however_often_its_shards_are_written(tmp_path):
         with BankWriter(tmp_path / name, spec) as writer:
             writer.enrol([clip_line(number) for number in range(70)])
             for shard in order:
-                write_shard(tmp_path / name, spec, shard, writer=writer)
+                write_shard(tmp_path / name, shard, writer=writer)
         digests.append(Bank(tmp_path / name).digest)
     assert digests[0] == digests[1]
 
@@ -102,7 +102,7 @@ def test_new_clips_begin_at_a_fresh_shard_and_old_ones_keep_their_rows(tmp_path)
     write_bank(path, 3)
     with BankWriter(path, spec) as writer:
         assert writer.enrol([clip_line(number) for number in range(5)]) == 2
-        write_shard(path, spec, 1, writer=writer)
+        write_shard(path, 1, writer=writer)
     table = Bank(path).table
     assert table["row"].to_pylist() == [0, 1, 2, 64, 65]
     assert table["key"].to_pylist() == [f"clips/{number:04d}.mp4" for number in range(5)]
@@ -156,9 +156,9 @@ def test_a_worker_whose_run_lost_the_lease_cannot_commit(tmp_path):
         writer.enrol([clip_line(0)])
         writer.run = "zombie"
         with pytest.raises(BankBusy, match="no longer holds"):
-            write_shard(path, spec, 0, writer=writer)
+            write_shard(path, 0, writer=writer)
         writer.run = writer.lease.run
-    assert not read_records(path)
+    assert not read_records(open_place(path))
 
 
 @pytest.mark.parametrize("value", [1e6, np.nan])
@@ -193,7 +193,7 @@ def test_a_damaged_listing_is_an_error_and_leaves_no_lease(tmp_path):
     write_bank(path, 2)
     (path / "clips/00000.parquet").write_bytes(b"PAR1")
     for _ in range(2):
-        with pytest.raises(CorruptShard, match=r"00000\.parquet cannot be read"):
+        with pytest.raises(CorruptShard, match=r"00000\.parquet is not the listing that was written"):
             BankWriter(path, spec)
     assert not (path / "lease.json").exists()
 
