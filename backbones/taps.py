@@ -3,8 +3,9 @@
 open_clip returns the outputs of blocks, but not their queries and keys; reading these through hooks means
 projecting twice, since torch's attention keeps them to itself. So a tapped block is run here: one projection
 gives q, k and v, scaled dot-product attention uses them, and q and k are handed out as views of that same
-memory. Blocks without taps, the patch embedding and the pooling are open_clip's own code. Measured against
-`encode_image` by `python -m benchmarks.taps`.
+memory. All blocks run so, tapped or not, since another order of the same sums rounds otherwise, and what a
+bank keeps of one block must not depend on which others it keeps. The patch embedding and the pooling are
+open_clip's own code. Measured against `encode_image` by `python -m benchmarks.taps`.
 
 The taps are EVL's (arXiv 2208.03550): `out` is the residual stream after the whole block, without a norm; `q`
 and `k` are the block's projections with bias, split into heads, before the scaling by 1/sqrt(D). CLS comes
@@ -121,11 +122,12 @@ class FrozenTower(nn.Module):
         tokens = self.visual._embeds(images)
         for index in range(self.depth):
             block = self._block(index)
+            if not _is_typical(block):
+                tokens = block(tokens)  # never a tapped one
+                continue
+            tokens, queries, keys = _run_tapped(block, tokens)
             if index in self.blocks:
-                tokens, q[index], k[index] = _run_tapped(block, tokens)
-                out[index] = tokens
-            else:
-                tokens = block(tokens)
+                out[index], q[index], k[index] = tokens, queries, keys
         return Taps(out=out, q=q, k=k, pooled=self._embed(tokens))
 
     def query_key_weights(self, block: int) -> dict[str, Tensor]:
@@ -181,9 +183,9 @@ def _sorted_blocks(blocks: Sequence[int], depth: int) -> tuple[int, ...]:
     return wanted
 
 
-def _refuse_untypical(block: nn.Module, index: int) -> None:
+def _is_typical(block: nn.Module) -> bool:
     attention = getattr(block, "attn", None)
-    typical = (
+    return (
         type(block) is ResidualAttentionBlock
         and type(attention) is nn.MultiheadAttention
         and attention.in_proj_weight is not None
@@ -191,7 +193,10 @@ def _refuse_untypical(block: nn.Module, index: int) -> None:
         and attention.batch_first
         and not hasattr(block, "ln_1_kv")
     )
-    if not typical:
+
+
+def _refuse_untypical(block: nn.Module, index: int) -> None:
+    if not _is_typical(block):
         raise BackboneError(
             f"block {index}: expected CLIP's plain attention block, found {type(block).__name__}; its q "
             "and k are not those that its attention uses, so this tower cannot be tapped"

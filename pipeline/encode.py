@@ -28,10 +28,10 @@ from storage import (
     ArrayLayout,
     BackboneSpec,
     Bank,
-    BankError,
     BankSpec,
     ShardWriter,
     SpecMismatch,
+    Unstorable,
     part_layouts,
     row_statistics,
 )
@@ -237,6 +237,6 @@ def write_row(writer: ShardWriter, line: Line, row: KeptRow | None) -> Line:
         return line
     try:
         writer.append(line["row"], row.values, row.statistics)
-    except BankError as error:
+    except Unstorable as error:
         return line | {"outcome": FAILED, "reason": f"encoding: {error}"}
     return line

@@ -20,6 +20,7 @@ from storage.errors import (
     MissingRow,
     NotABank,
     SpecMismatch,
+    Unstorable,
 )
 from storage.layout import (
     MAPS,
@@ -82,6 +83,7 @@ __all__ = [
     "SpecMismatch",
     "Standing",
     "Statistics",
+    "Unstorable",
     "array_layouts",
     "array_name",
     "bank_places",

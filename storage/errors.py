@@ -13,6 +13,10 @@ class NotABank(BankError, ValueError):
     """The path holds no bank, or one of a format that this version cannot read."""
 
 
+class OtherFormat(NotABank):
+    """The bank's format is one that this version cannot read."""
+
+
 class SpecMismatch(BankError, ValueError):
     """The bank was made with another spec than the one asked for."""
 
@@ -26,7 +30,11 @@ class BankBusy(BankError):
 
 
 class DiskTooSmall(BankError):
-    """The estimate does not fit the free space."""
+    """The estimate does not fit the free space, or the disk is full."""
+
+
+class Unstorable(BankError):
+    """A row's values do not fit the arrays: another shape, or numbers that the type cannot hold."""
 
 
 class MissingRow(BankError, LookupError):

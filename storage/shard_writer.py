@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from storage.clip_table import FACTS, WRITTEN, table_from, to_parquet
 from storage.commit import FileDigest, ShardRecord, encode_record, facts_name, record_name
-from storage.errors import BankBusy, BankError
+from storage.errors import BankBusy, Unstorable
 from storage.layout import ArrayLayout, part_layouts
 from storage.lease import held_by
 from storage.manifest import read_manifest
@@ -63,7 +63,8 @@ class ShardWriter:
             the row's values before they were stored.
 
         Raises:
-            BankError: a value that the storage type cannot hold, or a wrong shape; nothing was written.
+            Unstorable: a value that the storage type cannot hold, or a wrong shape; nothing was written.
+            DiskTooSmall: the disk is full.
         """
         encoded = [stored(array.layout, values[array.layout.name]) for array in self.arrays]
         for array, data in zip(self.arrays, encoded, strict=True):
@@ -159,20 +160,20 @@ def stored(layout: ArrayLayout, values: np.ndarray) -> np.ndarray:
     """Values as they lie on disk, checked.
 
     Raises:
-        BankError: another shape, or a value that the type cannot hold.
+        Unstorable: another shape, or a value that the type cannot hold.
     """
     if values.shape != layout.row_shape:
-        raise BankError(f"{layout.name} has rows of shape {layout.row_shape}, not {values.shape}")
+        raise Unstorable(f"{layout.name} has rows of shape {layout.row_shape}, not {values.shape}")
     wanted = np.dtype(layout.dtype)
     if wanted.kind in "iu":
         if values.dtype != wanted:
-            raise BankError(f"{layout.name} is stored as {wanted}, not {values.dtype}; quantise it first")
+            raise Unstorable(f"{layout.name} is stored as {wanted}, not {values.dtype}; quantise it first")
         return np.ascontiguousarray(values)
     with np.errstate(over="ignore"):
         data = np.ascontiguousarray(values, dtype=wanted.newbyteorder("<"))
     if not all_finite(data):
         largest = float(np.abs(values).max())
-        raise BankError(f"{layout.name} has values up to {largest:g} that {layout.dtype} cannot hold")
+        raise Unstorable(f"{layout.name} has values up to {largest:g} that {layout.dtype} cannot hold")
     return data
 
 

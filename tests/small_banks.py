@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from storage import (
+    MAPS,
     ArrayLayout,
     BackboneSpec,
     BankSpec,
@@ -13,6 +14,7 @@ from storage import (
     Kept,
     ShardWriter,
     array_layouts,
+    dequantize_map,
     part_layouts,
     row_statistics,
 )
@@ -64,7 +66,19 @@ def clip_line(number: int, *, split: str = "train", classes: int = 2) -> dict[st
 def row_values(spec: BankSpec, row: int) -> dict[str, np.ndarray]:
     """The values of a row, decided by its number alone; arrays of later parts are drawn last."""
     rng = np.random.default_rng(row)
-    return {layout.name: drawn(rng, layout) for layout in array_layouts(spec)}
+    values = {layout.name: drawn(rng, layout) for layout in array_layouts(spec)}
+    for name in [name for name in values if name.endswith(MAPS)]:
+        values |= as_map(name, values[name])
+    return values
+
+
+def as_map(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
+    """An attention map of random values: its rows sum to one."""
+    if values.dtype == np.uint8:
+        total = dequantize_map(values, np.ones(values.shape[:-1], np.float32)).sum(-1)
+        return {name: values, f"{name}_scale": 1 / total}
+    shares = abs(values.astype(np.float32)) + 1e-3
+    return {name: (shares / shares.sum(-1, keepdims=True)).astype(np.float16)}
 
 
 def drawn(rng: np.random.Generator, layout: ArrayLayout) -> np.ndarray:
@@ -99,11 +113,16 @@ def write_shard(
 
 
 def write_bank(
-    path: Path | str, clips: int, spec: BankSpec | None = None, *, failed: tuple[int, ...] = ()
+    path: Path | str,
+    clips: int,
+    spec: BankSpec | None = None,
+    *,
+    failed: tuple[int, ...] = (),
+    shard_rows: int = 0,
 ) -> BankSpec:
     """A whole small bank of `clips` clips; its spec."""
     spec = spec or small_spec()
-    with BankWriter(path, spec, weights=frozen_weights(spec)) as writer:
+    with BankWriter(path, spec, shard_rows=shard_rows, weights=frozen_weights(spec)) as writer:
         writer.enrol([clip_line(number) for number in range(clips)])
         for shard in range(-(-writer.rows // writer.shard_rows)):
             write_shard(path, shard, writer=writer, failed=failed)

@@ -2,7 +2,7 @@
 
 import json
 import os
-import signal
+import re
 import subprocess
 import sys
 import time
@@ -27,24 +27,8 @@ from storage import (
 )
 from storage.commit import read_records
 from storage.lease import STALE_SECONDS
+from tests import killed_writer
 from tests.small_banks import clip_line, row_values, small_spec, write_bank, write_shard
-
-KILLED_AT_STEP = """
-import os, signal, sys
-from pathlib import Path
-from tests.small_banks import write_bank
-
-steps = int(sys.argv[2])
-def count(*_):
-    global steps
-    steps -= 1
-    if steps < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-for name in ("fsync", "replace", "rename", "link", "unlink"):
-    real = getattr(os, name)
-    setattr(os, name, lambda *a, real=real, **k: (count(), real(*a, **k))[1])
-write_bank(Path(sys.argv[1]), 5)
-"""
 
 
 def test_a_bank_is_the_same_however_often_its_shards_are_written(tmp_path):
@@ -59,20 +43,95 @@ def test_a_bank_is_the_same_however_often_its_shards_are_written(tmp_path):
     assert digests[0] == digests[1]
 
 
-def test_killed_at_every_step_and_run_again_it_is_the_same_bank(tmp_path):
-    write_bank(tmp_path / "whole", 5)
-    expected = Bank(tmp_path / "whole").digest
-    died = 0
-    for step in [*range(0, 60, 4), 400]:
-        path = tmp_path / f"killed{step}"
-        run = subprocess.run(
-            [sys.executable, "-c", KILLED_AT_STEP, str(path), str(step)], cwd=os.getcwd(), check=False
-        )
-        died += run.returncode == -signal.SIGKILL
-        write_bank(path, 5)
-        assert Bank(path).digest == expected
-        assert not list(path.rglob(".*.tmp"))
-    assert 5 <= died < 16
+def killed_writers(folder, *numbers):
+    """Runs `tests.killed_writer`; (step, whether it died there, digest of the completed bank) per bank."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "tests.killed_writer", str(folder), *map(str, numbers)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [(int(step), died == "True", digest) for step, died, digest in map(str.split, said.splitlines())]
+
+
+def whole_digest(folder):
+    killed_writer.write(folder)
+    return Bank(folder).digest
+
+
+def test_killed_at_some_steps_and_run_again_it_is_the_same_bank(tmp_path):
+    found = killed_writers(tmp_path / "killed", 0, 120, 1, 2000)
+    assert {digest for _, _, digest in found} == {whole_digest(tmp_path / "whole")}
+    assert len(found) >= 4
+    assert [died for _, died, _ in found] == [True] * (len(found) - 1) + [False]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_killed_at_every_step_and_30_times_at_random_it_is_the_same_bank(tmp_path):
+    expected = {whole_digest(tmp_path / "whole")}
+    found = killed_writers(tmp_path / "every", 0, 1, 0, 5000)
+    assert {digest for _, _, digest in found} == expected
+    assert len(found) > 400
+    assert not found[-1][1]
+    assert {digest for _, _, digest in killed_writers(tmp_path / "random", 0, 19, 2, 19 * 15)} == expected
+
+
+RACER = """
+import sys, time
+from storage import BankBusy
+from tests.killed_writer import small_spec, BankWriter, clip_line, write_shard
+path, start = sys.argv[1], float(sys.argv[2])
+time.sleep(max(0, start - time.time()))
+try:
+    with BankWriter(path, small_spec(), shard_rows=2) as writer:
+        writer.enrol([clip_line(number) for number in range(4)])
+        for shard in (0, 1):
+            if (0, shard) not in writer.records:
+                write_shard(path, shard, writer=writer)
+    print("won")
+except BankBusy as error:
+    assert "one run writes a bank at a time" in str(error), error
+    print("refused")
+"""
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_of_two_racing_writers_one_wins_and_nothing_is_lost(tmp_path, rounds):
+    digests = set()
+    for number in range(rounds):
+        path = tmp_path / str(number)
+        start = str(time.time() + 4)
+        command = [sys.executable, "-c", RACER, str(path), start]
+        runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        said = sorted(run.communicate()[0].strip() for run in runs)
+        assert said in (["refused", "won"], ["won", "won"])  # the second may come when the first is done
+        bank = Bank(path)
+        assert len(bank.rows()) == 4
+        assert not (path / "lease.json").exists()
+        digests.add(bank.digest)
+    assert len(digests) == 1
+
+
+FULL_DISK = """
+set -e
+mkdir -p "$1" && mount -t tmpfs -o size=$2 none "$1"
+cd "$3"
+"$4" -m tests.full_disk "$1"
+"""
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_done(tmp_path):
+    shell = ["sh", "-c", FULL_DISK, "sh", str(tmp_path / "disk"), "400k", os.getcwd(), sys.executable]
+    run = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", *shell], capture_output=True, text=True, check=False
+    )
+    if "unshare:" in run.stderr:
+        pytest.skip(f"no mounts of one's own here: {run.stderr.strip()}")
+    assert run.returncode == 0, run.stderr
+    *said, digest = run.stdout.splitlines()
+    assert len(said) == 2
+    for line in said:
+        assert re.match(r"no room left for .*/bank/.*; what is committed is kept\. Make room and run", line)
+    write_bank(tmp_path / "whole", 6, shard_rows=2)
+    assert digest == Bank(tmp_path / "whole").digest
 
 
 def test_rows_are_not_there_before_their_record(tmp_path):
