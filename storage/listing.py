@@ -1,0 +1,77 @@
+"""The listing on disk: parquet files, each vouched for by a sealed record, oldest first.
+
+A listing is written once and never changed: its rows must mean the same for ever. So a listing exists if and
+only if its record `clips/00000.json` does, which holds its digest.
+"""
+
+from dataclasses import asdict
+
+import pyarrow as pa
+
+from storage.clip_table import LISTING, from_parquet, to_parquet
+from storage.commit import FileDigest
+from storage.errors import CorruptShard
+from storage.place import Place
+from storage.sealed import digest_of, seal, unseal
+
+
+def listing_name(number: int) -> str:
+    """Name of a listing's table."""
+    return f"clips/{number:05d}.parquet"
+
+
+def record_of(number: int) -> str:
+    """Name of a listing's record."""
+    return f"clips/{number:05d}.json"
+
+
+def listing_files(place: Place) -> list[tuple[str, FileDigest]]:
+    """Every listing's table and what its record promises of it, oldest first.
+
+    Raises:
+        CorruptShard: a record is damaged or one in between is missing.
+    """
+    names = {entry.name for entry in place.entries("clips") if entry.name.endswith(".json")}
+    return [(listing_name(number), read_promise(place, number)) for number in range(len(names))]
+
+
+def read_promise(place: Place, number: int) -> FileDigest:
+    """What a listing's record says of its table. Raises CorruptShard where it is damaged or gone."""
+    name = record_of(number)
+    try:
+        return FileDigest(**unseal(place.read(name))["file"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptShard(
+            f"{place}/{name} is not the record of a listing ({error}); restore it from a copy"
+        ) from error
+
+
+def read_listing(place: Place) -> pa.Table:
+    """All listed clips.
+
+    Raises:
+        CorruptShard: a table or record is not what was written.
+    """
+    tables = [read_part(place, name, promise) for name, promise in listing_files(place)]
+    return pa.concat_tables(tables) if tables else LISTING.empty_table()
+
+
+def read_part(place: Place, name: str, promise: FileDigest) -> pa.Table:
+    """One listing's table. Raises CorruptShard where it is not what its record promises."""
+    try:
+        data = place.read(name)
+        if len(data) != promise.bytes or digest_of(data) != promise.blake3:
+            raise ValueError("its digest is not the recorded one")
+        return from_parquet(data, LISTING)
+    except (OSError, ValueError) as error:
+        raise CorruptShard(
+            f"{place}/{name} is not the listing that was written ({error}); restore it from a copy"
+        ) from error
+
+
+def append_listing(place: Place, clips: pa.Table) -> None:
+    """Publish a further listing: table first, record last."""
+    number, data = len(listing_files(place)), to_parquet(clips)
+    place.write(listing_name(number), data)
+    promise = FileDigest(bytes=len(data), blake3=digest_of(data))
+    place.write(record_of(number), seal({"clips": clips.num_rows, "file": asdict(promise)}))

@@ -1,0 +1,31 @@
+"""What files of a bank are called while they are being written, and how a listing describes one."""
+
+import uuid
+from dataclasses import dataclass
+
+TEMPORARY = ".tmp"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One file of a place."""
+
+    name: str
+    """Path within the bank."""
+    bytes: int
+    """Size."""
+    modified: float
+    """Seconds since the epoch, by the store's clock."""
+
+
+def temporary_name(name: str) -> str:
+    """A fresh hidden sibling of `name`, to be written and then renamed."""
+    folder, _, last = name.rpartition("/")
+    hidden = f".{last}.{uuid.uuid4().hex[:12]}{TEMPORARY}"
+    return f"{folder}/{hidden}" if folder else hidden
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file is one that somebody began to write and has not finished."""
+    last = name.rpartition("/")[2]
+    return last.startswith(".") and last.endswith(TEMPORARY)
