@@ -13,9 +13,13 @@ COMMANDS = {
     "extract": ("pipeline.extract", "videos to bank: encode with a frozen CLIP, keep what it saw"),
     "train": ("decoders.train", "bank to decoder: train an EVL decoder on cached features"),
     "evaluate": ("decoders.evaluate", "test a trained decoder on a bank: top-1, top-5, per class"),
+    "inspect": ("storage.inspect", "what a bank holds: spec, rows, sizes, statistics"),
+    "verify": ("pipeline.verify", "check a bank from end to end; --repair clears the way for damaged shards"),
+    "banks": ("storage.banks", "the banks below a folder or URL, a line each"),
+    "gc": ("storage.gc", "remove what dead runs left in a bank, or in all banks of a folder"),
 }
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
-"""Exit codes beside 0: the work failed, the request was wrong, Ctrl-C."""
+"""Exit codes beside 0: the work failed or `verify` found damage, the request was wrong, Ctrl-C."""
 
 
 def main() -> None:
@@ -68,7 +72,9 @@ def usage() -> str:
     return (
         "usage: framebank COMMAND ...\n\n"
         + "\n".join(lines)
-        + "\n\n`framebank COMMAND --help` lists a command's options."
+        + "\n\n`framebank COMMAND --help` lists a command's options.\n\n"
+        + "exit codes: 0 done; 1 the work failed, or `verify` found damage; 2 the request was wrong;\n"
+        + "130 interrupted, run the same command to go on"
     )
 
 

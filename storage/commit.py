@@ -6,6 +6,7 @@ own, `shards/00042.1.json` for the first addition. What may differ between two r
 hosts, attempts) stands under `provenance`, and that and the statistics are not part of the record's digest.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 from storage.errors import CorruptShard
 from storage.place import Place
-from storage.sealed import digest_of, seal, unseal
+from storage.sealed import MAX_BYTES, digest_of, seal, unseal
 from storage.spec import canonical
 
 OPENERS = 16
@@ -92,6 +93,12 @@ def shard_of(name: str) -> tuple[int, int] | None:
     return (of, number) if name in (record_name(number, of), facts_name(number, of)) else None
 
 
+def belongs(name: str, shard: int, part: int) -> bool:
+    """Whether a file of this name can be one of a shard's."""
+    chunk = rf"features/[a-z0-9_]+(/[a-z0-9_]+)?/c/{shard}(/0)+"
+    return name == facts_name(shard, part) or re.fullmatch(chunk, name) is not None
+
+
 def encode_record(record: ShardRecord) -> bytes:
     """The record as its file holds it."""
     return seal(asdict(record))
@@ -106,9 +113,12 @@ def read_record(place: Place, shard: int, part: int = 0) -> ShardRecord:
     """
     name = record_name(shard, part)
     try:
-        record = decode_record(place.read(name))
+        record = decode_record(place.read(name, MAX_BYTES))
         if (record.shard, record.part) != (shard, part):
             raise ValueError(f"it speaks of shard {record.shard} of part {record.part}")
+        strangers = [found for found in record.files if not belongs(found, shard, part)]
+        if strangers:
+            raise ValueError(f"it names {strangers[0]!r:.80}, which is no file of its shard")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptShard(
             f"{place}/{name} is not a commit record ({error}); `framebank verify {place} --repair` removes "
@@ -126,6 +136,9 @@ def decode_record(data: bytes) -> ShardRecord:
     for file in values["files"].values():
         if not (isinstance(file.bytes, int) and file.bytes >= 0 and isinstance(file.blake3, str)):
             raise ValueError("a file in it has no size or digest")
+    counts = (*values["outcomes"].values(), *values["provenance"].get("attempts", {}).values())
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise ValueError("a count in it is no whole number")
     return ShardRecord(**values)
 
 

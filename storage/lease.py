@@ -101,6 +101,12 @@ def held_by(place: Place) -> str | None:
     return None if lease is None else str(holder(lease)["run"])
 
 
+def live_run(place: Place) -> str | None:
+    """Id of the run that is writing a bank, or None where nobody or only a dead run holds its lease."""
+    lease = read_lease(place)
+    return None if lease is None or not is_alive(place, lease) else str(holder(lease)["run"])
+
+
 def is_alive(place: Place, lease: bytes) -> bool:
     """Whether the lease's run may still be writing.
 
@@ -113,6 +119,8 @@ def is_alive(place: Place, lease: bytes) -> bool:
         return place.age(LEASE) < STALE_SECONDS
     except FileNotFoundError:
         return False
+    except PermissionError:
+        return True  # who may not write here cannot ask for the store's time, and takes no lease over
 
 
 def process_space() -> str:

@@ -4,6 +4,7 @@ A listing is written once and never changed: its rows must mean the same for eve
 only if its record `clips/00000.json` does, which holds its digest.
 """
 
+import re
 from dataclasses import asdict
 
 import pyarrow as pa
@@ -11,8 +12,9 @@ import pyarrow as pa
 from storage.clip_table import LISTING, from_parquet, to_parquet
 from storage.commit import FileDigest
 from storage.errors import CorruptShard
+from storage.names import MAX_WHOLE
 from storage.place import Place
-from storage.sealed import digest_of, seal, unseal
+from storage.sealed import MAX_BYTES, digest_of, seal, unseal
 
 
 def listing_name(number: int) -> str:
@@ -31,15 +33,23 @@ def listing_files(place: Place) -> list[tuple[str, FileDigest]]:
     Raises:
         CorruptShard: a record is damaged or one in between is missing.
     """
-    names = {entry.name for entry in place.entries("clips") if entry.name.endswith(".json")}
-    return [(listing_name(number), read_promise(place, number)) for number in range(len(names))]
+    return [(listing_name(number), read_promise(place, number)) for number in range(count_listings(place))]
+
+
+def count_listings(place: Place) -> int:
+    """How many records of listings there are; one that is missing in between leaves another beyond them."""
+    found = (re.fullmatch(r"clips/(\d{5,9})\.json", entry.name) for entry in place.entries("clips"))
+    return sum(record_of(int(match[1])) == match[0] for match in found if match)
 
 
 def read_promise(place: Place, number: int) -> FileDigest:
     """What a listing's record says of its table. Raises CorruptShard where it is damaged or gone."""
     name = record_of(number)
     try:
-        return FileDigest(**unseal(place.read(name))["file"])
+        promise = FileDigest(**unseal(place.read(name, MAX_BYTES))["file"])
+        if type(promise.bytes) is not int:
+            raise ValueError("its table has no size")
+        return promise
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptShard(
             f"{place}/{name} is not the record of a listing ({error}); restore it from a copy"
@@ -59,7 +69,7 @@ def read_listing(place: Place) -> pa.Table:
 def read_part(place: Place, name: str, promise: FileDigest) -> pa.Table:
     """One listing's table. Raises CorruptShard where it is not what its record promises."""
     try:
-        data = place.read(name)
+        data = place.read(name, min(promise.bytes, MAX_WHOLE))
         if len(data) != promise.bytes or digest_of(data) != promise.blake3:
             raise ValueError("its digest is not the recorded one")
         return from_parquet(data, LISTING)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from storage.errors import DiskTooSmall
-from storage.names import Entry, temporary_name
+from storage.names import MAX_WHOLE, Entry, refuse_large, temporary_name
 
 
 class LocalPlace:
@@ -30,9 +30,11 @@ class LocalPlace:
         """Where a file of the bank lies."""
         return self.folder / name
 
-    def read(self, name: str) -> bytes:
-        """A whole file. Raises FileNotFoundError."""
-        return self.path(name).read_bytes()
+    def read(self, name: str, most: int = MAX_WHOLE) -> bytes:
+        """A whole file. Raises FileNotFoundError; ValueError where it is larger than `most` bytes."""
+        with open(self.path(name), "rb", buffering=0) as file:
+            refuse_large(name, os.fstat(file.fileno()).st_size, most)
+            return file.readall()
 
     def open(self, name: str) -> "LocalFile":
         """A file for random access. Raises FileNotFoundError."""

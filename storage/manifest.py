@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from storage.commit import FileDigest
-from storage.errors import NotABank, SpecMismatch
+from storage.errors import NotABank, OtherFormat, SpecMismatch
 from storage.layout import array_layouts
 from storage.place import Place
 from storage.sealed import MAX_BYTES, check_of
@@ -15,6 +15,8 @@ from storage.spec import BankSpec, differences
 
 FORMAT = 2
 MAX_SHARD_ROWS = 2**16
+MAX_DEPTH = 2**10
+MAX_PARTS = 2**8
 MAX_ROW_BYTES = 2**34
 """Bounds of what is believed, so that a crafted bank cannot ask its reader for all memory."""
 
@@ -57,8 +59,7 @@ def read_manifest(place: Place) -> Manifest:
         NotABank: there is no bank, its format is another, or the file is not what framebank wrote.
     """
     try:
-        data = place.read(ROOT)
-        values = json.loads(data)["attributes"]["framebank"] if len(data) < MAX_BYTES else None
+        values = json.loads(place.read(ROOT, MAX_BYTES))["attributes"]["framebank"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotABank(no_bank(place)) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -68,13 +69,13 @@ def read_manifest(place: Place) -> Manifest:
     if not isinstance(values, dict) or "format" not in values:
         raise NotABank(no_bank(place))
     if values["format"] != FORMAT:
-        raise NotABank(
-            f"{place} has bank format {values['format']}, this version reads format {FORMAT}; install the "
-            "version of framebank that wrote it"
+        raise OtherFormat(
+            f"{place} has bank format {values['format']!r:.20}, this version reads format {FORMAT}; "
+            "install the version of framebank that wrote it"
         )
     try:
         return manifest_from(values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise NotABank(
             f"{place}/{ROOT} is damaged or was changed by hand ({error}); restore it from a copy"
         ) from error
@@ -88,6 +89,12 @@ def manifest_from(values: Mapping[str, Any]) -> Manifest:
     if spec.fingerprint != values["fingerprint"]:
         raise ValueError("its fingerprint is not its spec's")
     shard_rows = int(values["rows_per_shard"])
+    tower = spec.backbone
+    sizes = (spec.frames, spec.views, tower.width, tower.heads, tower.depth, *tower.grid, tower.embed)
+    if not all(type(size) is int and size >= 1 for size in sizes):
+        raise ValueError(f"sizes of its spec are no whole numbers of at least 1: {sizes}")
+    if tower.depth > MAX_DEPTH or len(spec.kept) > MAX_PARTS:
+        raise ValueError(f"{tower.depth} blocks and {len(spec.kept)} parts are implausible")
     largest = max(layout.row_bytes for layout in array_layouts(spec))
     if not (1 <= shard_rows <= MAX_SHARD_ROWS and largest <= MAX_ROW_BYTES) or shard_rows % spec.views:
         raise ValueError(f"{shard_rows} rows a shard of up to {largest} bytes are implausible")

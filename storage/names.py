@@ -4,6 +4,8 @@ import uuid
 from dataclasses import dataclass
 
 TEMPORARY = ".tmp"
+MAX_WHOLE = 2 * 2**30
+"""Bytes beyond which no file is read whole: the largest such, a listing of millions of clips, is smaller."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,3 +31,9 @@ def is_temporary(name: str) -> bool:
     """Whether a file is one that somebody began to write and has not finished."""
     last = name.rpartition("/")[2]
     return last.startswith(".") and last.endswith(TEMPORARY)
+
+
+def refuse_large(name: str, size: int, most: int) -> None:
+    """Refuse to read a file into memory that is larger than any of its kind. Raises ValueError."""
+    if size > most:
+        raise ValueError(f"{name} has {size} bytes, where at most {most} are expected")

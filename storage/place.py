@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from storage.local_place import LocalPlace
-from storage.names import Entry
+from storage.names import MAX_WHOLE, Entry
 
 URL_SCHEMES = ("s3", "gs", "az")
 
@@ -58,8 +58,10 @@ class Place(Protocol):
         """Absolute folder or URL, without credentials."""
         ...
 
-    def read(self, name: str) -> bytes:
-        """A whole file. Raises FileNotFoundError."""
+    def read(self, name: str, most: int = MAX_WHOLE) -> bytes:
+        """A whole file. Raises FileNotFoundError; ValueError, before it is read, where it is larger than
+        `most` bytes.
+        """
         ...
 
     def open(self, name: str) -> OpenFile:

@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from storage.clip_table import FACTS, WRITTEN, from_parquet, joined
-from storage.commit import OPENERS, ShardRecord, facts_name, read_record, read_records
+from storage.clip_table import FACTS, WRITTEN, joined
+from storage.commit import OPENERS, ShardRecord, read_record, read_records
 from storage.errors import BankError, CorruptShard, MissingRow
+from storage.facts import read_facts
 from storage.layout import ArrayLayout, array_layouts, array_name, derived_blocks, scales_of
 from storage.listing import listing_files, read_listing
 from storage.manifest import read_manifest
@@ -109,17 +110,7 @@ class Bank:
         Raises:
             CorruptShard: the table is gone or not what was committed.
         """
-        name = facts_name(record.shard, record.part)
-        try:
-            data, promise = self.place.read(name), record.files[name]
-            if len(data) != promise.bytes or digest_of(data) != promise.blake3:
-                raise ValueError("its digest is not the recorded one")
-            return from_parquet(data, FACTS)
-        except (OSError, KeyError, ValueError) as error:
-            raise CorruptShard(
-                f"{self.place}/{name} is not what was committed ({error}); `framebank verify {self.place} "
-                "--repair` marks the shard, then extract again to make it anew"
-            ) from error
+        return read_facts(self.place, record)
 
     @cached_property
     def listing(self) -> pa.Table:
@@ -142,16 +133,18 @@ class Bank:
 
         Args:
             split: name of the split.
-            arrays: arrays that will be read; rows that a later part of the bank lacks so far are left out.
+            arrays: arrays that will be read; rows that a later part of the bank lacks so far, or holds of
+                other content, are left out.
         """
         wanted = pc.field("outcome") == WRITTEN
         if split:
             wanted = wanted & (pc.field("split") == split)
         found = self.table.filter(wanted)
         for part in sorted({self._layout(name).part for name in arrays} - {0}):
-            facts = self.facts(part)
-            there = facts.filter(pc.field("outcome") == WRITTEN)["row"]
-            found = found.filter(np.isin(found["row"].to_numpy(), there.to_numpy()))
+            there = self.facts(part).filter(pc.field("outcome") == WRITTEN)
+            contents = dict(zip(there["row"].to_pylist(), there["content"].to_pylist(), strict=True))
+            lines = zip(found["row"].to_pylist(), found["content"].to_pylist(), strict=True)
+            found = found.filter([contents.get(row, "none") == content for row, content in lines])
         return found
 
     def rows(self, *, split: str = "") -> NDArray[np.int64]:

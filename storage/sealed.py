@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from storage.spec import canonical
 
-MAX_BYTES = 64 * 2**20
+MAX_BYTES = 8 * 2**20
 """No document of a bank is nearly as large; a larger one is damage, and is not parsed."""
 
 

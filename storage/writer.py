@@ -19,12 +19,13 @@ import pyarrow as pa
 
 from storage.clip_table import LISTING, check_labels, labels_by_key, refuse_relabelling, table_from
 from storage.commit import ShardRecord, read_records
-from storage.errors import BankError, SpecMismatch
+from storage.errors import BankError, CorruptShard, SpecMismatch
 from storage.growth import grown, needed_parts
 from storage.layout import rows_per_shard
 from storage.lease import LEASE, WriterLease
 from storage.listing import append_listing, read_listing
 from storage.manifest import Manifest, read_manifest, refuse_other_spec, write_manifest
+from storage.metadata_check import read_or_none, rows_of_arrays
 from storage.names import is_temporary
 from storage.place import Place, open_place
 from storage.skeleton import ROOT, array_metadata, same_metadata
@@ -231,13 +232,21 @@ def create_bank(
 
 
 def heal_metadata(place: Place, spec: BankSpec, rows: int, shard_rows: int) -> None:
-    """Let every array's metadata say what it should, each file replaced atomically."""
-    for name, data in array_metadata(spec, rows, shard_rows).items():
-        try:
-            fine = same_metadata(place.read(name), data)
-        except FileNotFoundError:
-            fine = False
-        if not fine:
+    """Let every array's metadata say what it should, each file replaced atomically.
+
+    Raises:
+        CorruptShard: they speak of rows that no listing names: going on would give these rows to other clips.
+    """
+    expected = array_metadata(spec, rows, shard_rows)
+    found = {name: read_or_none(place, name) for name in expected}
+    have = rows_of_arrays(found.values())
+    if have > rows:
+        raise CorruptShard(
+            f"{place} has arrays of {have} rows, but its listing ends at {rows}: a file of it (clips/) "
+            "is lost; restore it from a copy"
+        )
+    for name, data in expected.items():
+        if not same_metadata(found[name] or b"", data):
             place.write(name, data)
 
 
