@@ -1,6 +1,6 @@
 """A bank in a bucket: S3 and what speaks its language, Google Cloud Storage, Azure.
 
-obstore rather than fsspec with s3fs, because it has conditional puts (what `swap` rests on; s3fs can create
+obstore rather than fsspec with s3fs, because it has conditional puts (what `swap` rests on; fsspec can create
 an object exclusively but not replace one conditionally), retries with back-off in Rust without the GIL,
 synchronous calls that any number of threads may make (s3fs has one event loop for all), and one interface
 for s3, gs and az. A place is pickled as its URL, and finds its credentials anew where it is unpickled.

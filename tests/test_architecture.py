@@ -20,6 +20,9 @@ ROOMS: dict[str, set[str]] = {
 }
 
 OWNERS: dict[str, set[str]] = {
+    "boto3": {"storage"},
+    "botocore": {"storage"},
+    "obstore": {"storage"},
     "zarr": {"storage"},
     "numcodecs": {"storage"},
     "pyarrow": {"storage"},
