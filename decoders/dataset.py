@@ -1,16 +1,21 @@
-"""Batches of features from a bank, read ahead by one thread.
+"""Batches of features from a bank, read and decoded ahead.
 
-Reading a row is a few megabytes of contiguous bytes, so one thread that reads while the model computes is
-enough on one machine: file reads and dtype conversions release the interpreter lock. The queue is bounded, at
-most `AHEAD` batches wait. Only the arrays that the decoder uses are read: the blocks of its layers, and maps
-only where a module reads them. A bank with q and k instead of maps gives the same maps, computed here.
+Two stages run beside the training step: the loader's threads read rows into its buffers (`RowLoader`), and
+one thread turns what is stored into what the decoder wants, in memory of its own, since the buffers are read
+into again. With CUDA the buffers are pinned and that thread copies on a stream of its own, beside the
+kernels. At most `AHEAD` decoded batches wait.
+
+Only the arrays that the decoder uses are read: the blocks of its layers, and maps only where a module reads
+them. A bank with q and k instead of maps, or with what they derive from, gives the same maps, computed here.
 """
 
-import queue
-import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import tee
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,11 +28,22 @@ from decoders.config import TrainConfig
 from decoders.evl import BlockFeatures
 from decoders.precision import feature_dtype
 from decoders.task import Task
-from storage import Bank, array_name
+from storage import (
+    MAPS,
+    Bank,
+    RowLoader,
+    array_name,
+    block_weights,
+    dequantize_map,
+    dequantize_tokens,
+    derive_qk,
+    scales_of,
+)
 
 AHEAD = 2
-_LOOK_SECONDS = 0.1
 T = TypeVar("T")
+Choice = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows to read, and the classes of their clips."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,42 +55,114 @@ class Batch:
     targets: Int64[torch.Tensor, " n"]
     """Classes; N of them in training, one per clip of V rows in evaluation."""
 
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Everything it holds."""
+        for block in self.features:
+            yield from (tap for tap in (block.out, block.map_prev, block.map_next) if tap is not None)
+        yield self.targets
+
 
 class FeatureReader:
-    """Rows of a bank as the decoder wants them: chosen blocks, one dtype, one device."""
+    """Rows of a bank as the decoder wants them: chosen blocks, one dtype, one device.
+
+    Attributes:
+        arrays: names of the bank's arrays that are read for it, each once.
+    """
 
     def __init__(
         self, bank: Bank, blocks: Sequence[int], *, maps: bool, device: torch.device, dtype: torch.dtype
     ) -> None:
         self.bank = bank
         self.blocks = tuple(blocks)
-        self._maps = maps and bank.spec.frames > 1
+        self._modes = {block: bank.spec.attention(block) for block in blocks if maps and bank.spec.frames > 1}
         self._device = device
         self._dtype = dtype
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._weights = {block: self._block_weights(block) for block in self._derived()}
+        self.arrays = tuple(dict.fromkeys(self._names()))
 
     def read(self, rows: NDArray[np.int64]) -> list[BlockFeatures]:
         """Features of the rows, in their order, one per block."""
-        return [self._block(block, rows) for block in self.blocks]
+        return self.decode({name: self.bank.read(name, rows) for name in self.arrays})
+
+    def batch(self, stored: Mapping[str, NDArray[Any]], targets: NDArray[np.int64]) -> Batch:
+        """What `decode` and `targets` give, all there when this returns; `stored` may be overwritten then."""
+        with torch.cuda.stream(self._stream):  # does nothing where there is none
+            batch = Batch(features=self.decode(stored), targets=self.targets(targets))
+        if self._stream is not None:
+            self._stream.synchronize()
+            for tensor in batch.tensors():  # or its memory could be handed out while a kernel reads it
+                tensor.record_stream(torch.cuda.default_stream(self._device))
+        return batch
+
+    def decode(self, stored: Mapping[str, NDArray[Any]]) -> list[BlockFeatures]:
+        """Features of N rows, one per block, from the rows of every array as they are stored; on a CPU in
+        memory of their own.
+        """
+        values = {name: self._to_device(found) for name, found in stored.items()}
+        tokens = {block: self._scaled(values, array_name(block, "out")) for block in self._token_blocks()}
+        return [self._block(block, tokens, values) for block in self.blocks]
 
     def targets(self, targets: NDArray[np.int64]) -> Int64[torch.Tensor, " n"]:
         """Targets on the same device."""
         return torch.from_numpy(targets).to(self._device)
 
-    def _block(self, block: int, rows: NDArray[np.int64]) -> BlockFeatures:
-        out = self._tap(block, "out", rows).to(self._dtype)
-        if not self._maps:
-            return BlockFeatures(out=out)
-        if self.bank.spec.attention == "qk":
-            prev, after = cross_frame_maps(self._tap(block, "q", rows), self._tap(block, "k", rows))
-        else:
-            prev, after = self._tap(block, "map_prev", rows), self._tap(block, "map_next", rows)
-        return BlockFeatures(out=out, map_prev=prev.to(self._dtype), map_next=after.to(self._dtype))
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype) -> NDArray[Any]:
+        """A buffer to read rows into, pinned where they go on to a CUDA device."""
+        if self._stream is None:
+            return np.empty(shape, dtype)
+        like = torch.from_numpy(np.empty(0, dtype))
+        return torch.empty(shape, dtype=like.dtype, pin_memory=True).numpy()
 
-    def _tap(self, block: int, tap: str, rows: NDArray[np.int64]) -> torch.Tensor:
-        values = torch.from_numpy(self.bank.read(array_name(block, tap), rows))
-        if self._device.type == "cuda":
-            values = values.pin_memory()
-        return values.to(self._device, non_blocking=True)
+    def _block(
+        self, block: int, tokens: Mapping[int, torch.Tensor], values: Mapping[str, torch.Tensor]
+    ) -> BlockFeatures:
+        out, mode = self._owned(tokens[block]), self._modes.get(block)
+        if mode is None:
+            return BlockFeatures(out=out)
+        if mode == "maps":
+            prev, after = (self._scaled(values, array_name(block, tap)) for tap in MAPS)
+        elif mode == "qk":
+            prev, after = cross_frame_maps(*(values[array_name(block, tap)] for tap in ("q", "k")))
+        else:
+            heads = self.bank.spec.backbone.heads
+            before = tokens[block - 1].float()
+            prev, after = cross_frame_maps(*derive_qk(before, self._weights[block], heads))
+        return BlockFeatures(out=out, map_prev=self._owned(prev), map_next=self._owned(after))
+
+    def _owned(self, values: torch.Tensor) -> torch.Tensor:
+        """The values in the decoder's dtype, copied where they may still be those of a buffer: what is
+        computed is fp32, what is read is fp16.
+        """
+        return values.to(self._dtype, copy=values.dtype == torch.float16)
+
+    def _scaled(self, values: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+        scales = [values[scale] for scale in scales_of(name, values)]
+        if not scales:
+            return values[name]
+        decode = dequantize_tokens if len(scales) == 2 else dequantize_map
+        return decode(values[name], *scales)
+
+    def _names(self) -> Iterator[str]:
+        for name in [array_name(block, "out") for block in self._token_blocks()]:
+            yield from (name, *scales_of(name, self.bank.layouts))
+        taps = {"maps": MAPS, "qk": ("q", "k"), "derived": ()}
+        for block, mode in self._modes.items():
+            for name in [array_name(block, tap) for tap in taps[mode]]:
+                yield from (name, *scales_of(name, self.bank.layouts))
+
+    def _token_blocks(self) -> tuple[int, ...]:
+        return tuple(sorted({*self.blocks, *(block - 1 for block in self._derived())}))
+
+    def _derived(self) -> list[int]:
+        return [block for block, mode in self._modes.items() if mode == "derived"]
+
+    def _block_weights(self, block: int) -> dict[str, torch.Tensor]:
+        found = block_weights(self.bank.weights, block)
+        return {which: torch.from_numpy(values).to(self._device) for which, values in found.items()}
+
+    def _to_device(self, stored: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(stored).to(self._device, non_blocking=True)
 
 
 def open_features(bank: Bank, task: Task, config: TrainConfig, device: torch.device) -> FeatureReader:
@@ -92,67 +180,48 @@ def training_batches(
     reader: FeatureReader, order: ClipOrder, steps: range, size: int, split: int
 ) -> Generator[Batch, None, None]:
     """For each step, its batch of `size` clips in `split` pieces, one after the other."""
-    return prefetch(_pieces(reader, order, steps, size, split))
+    return _prefetched(_decoded(reader, _pieces(order, steps, size, split)))
 
 
 def evaluation_batches(
     reader: FeatureReader, clips: LabelledClips, size: int
 ) -> Generator[Batch, None, None]:
     """Every clip once, about `size` rows at a time, each clip with all its views side by side."""
-    return prefetch(_whole_clips(reader, clips, max(1, size // clips.rows.shape[1])))
+    return _prefetched(_decoded(reader, _whole_clips(clips, max(1, size // clips.rows.shape[1]))))
 
 
-def prefetch(items: Iterator[T]) -> Generator[T, None, None]:
-    """The same items, made ahead by a thread that ends with the iterator; its errors are raised here."""
-    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=AHEAD)
-    stop = threading.Event()
-    thread = threading.Thread(target=_fill, args=(items, ready, stop), name="framebank-read", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            yield item
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _fill(
-    items: Iterator[T], ready: queue.Queue[tuple[T | None, BaseException | None]], stop: threading.Event
-) -> None:
-    error: BaseException | None = None
-    try:
-        for item in items:
-            if not _offer(ready, (item, None), stop):
-                return
-    except Exception as caught:  # whatever it is, it is the consumer's to handle
-        error = caught
-    _offer(ready, (None, error), stop)
-
-
-def _offer(ready: queue.Queue[T], entry: T, stop: threading.Event) -> bool:
-    while not stop.is_set():
-        try:
-            ready.put(entry, timeout=_LOOK_SECONDS)
-        except queue.Full:
-            continue
-        return True
-    return False
-
-
-def _pieces(reader: FeatureReader, order: ClipOrder, steps: range, size: int, split: int) -> Iterator[Batch]:
+def _pieces(order: ClipOrder, steps: range, size: int, split: int) -> Iterator[Choice]:
     for step in steps:
         rows, targets = order.batch(step, size)
         for piece in np.split(np.arange(size), split):
-            yield Batch(features=reader.read(rows[piece]), targets=reader.targets(targets[piece]))
+            yield rows[piece], targets[piece]
 
 
-def _whole_clips(reader: FeatureReader, clips: LabelledClips, count: int) -> Iterator[Batch]:
+def _whole_clips(clips: LabelledClips, count: int) -> Iterator[Choice]:
     for start in range(0, len(clips), count):
         chosen = slice(start, start + count)
-        rows, targets = clips.rows[chosen].reshape(-1), clips.targets[chosen]
-        yield Batch(features=reader.read(rows), targets=reader.targets(targets))
+        yield clips.rows[chosen].reshape(-1), clips.targets[chosen]
+
+
+def _decoded(reader: FeatureReader, order: Iterator[Choice]) -> Generator[Batch, None, None]:
+    """Batches as chosen; one is decoded while the loader's threads read the next."""
+    first, second = tee(order)
+    loader = RowLoader(reader.bank, reader.arrays, ahead=1, allocate=reader.allocate)
+    with closing(loader.batches(rows for rows, _ in first)) as found:
+        for stored, (_, targets) in zip(found, second, strict=True):
+            yield reader.batch(stored, targets)
+
+
+def _prefetched(items: Generator[T, None, None]) -> Generator[T, None, None]:
+    """The same items, made by a thread while the consumer works; its errors are raised here in their turn.
+    Closing it waits for the item in the making, closes `items`, and leaves no thread.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="framebank-decode")
+    waiting = deque(thread.submit(next, items, None) for _ in range(AHEAD))
+    try:
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(thread.submit(next, items, None))
+            yield item
+    finally:
+        thread.shutdown(cancel_futures=True)
+        items.close()

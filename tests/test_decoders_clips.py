@@ -81,6 +81,16 @@ def test_each_epoch_draws_a_view_a_clip():
     assert set(np.bincount(drawn) > 60) == {True}
 
 
+def test_ranks_share_a_batch():
+    clips = clips_of(10, views=4)
+    ranks = [ClipOrder(clips, seed=3, rank=rank, world=2) for rank in range(2)]
+    for step in range(8):
+        rows, targets = (np.concatenate(x) for x in zip(*(r.batch(step, 3) for r in ranks), strict=True))
+        expected = ClipOrder(clips, seed=3).batch(step, 6)
+        assert np.array_equal(rows, expected[0])
+        assert np.array_equal(targets, expected[1])
+
+
 def test_a_batch_may_be_larger_than_the_split():
     rows, _ = ClipOrder(clips_of(3), seed=0).batch(0, 7)
     assert sorted(np.bincount(rows).tolist()) == [2, 2, 3]

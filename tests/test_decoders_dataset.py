@@ -1,7 +1,10 @@
 """Reading ahead, and what a batch holds."""
 
+import os
+import signal
 import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -9,13 +12,14 @@ import torch
 
 from backbones.maps import cross_frame_maps
 from decoders.clips import ClipOrder, labelled_clips
-from decoders.dataset import AHEAD, FeatureReader, evaluation_batches, prefetch, training_batches
-from storage import Bank
-from tests.small_banks import row_values, small_spec
+from decoders.dataset import AHEAD, FeatureReader, evaluation_batches, training_batches
+from storage import Bank, CorruptShard, array_name
+from tests.small_banks import row_values, small_spec, write_bank
 from tests.small_runs import write_learnable_bank
 
 CPU = torch.device("cpu")
 CLASSES = ("class 0", "class 1")
+KEPT = [(attention, dtype) for attention in ("maps", "qk", "derived") for dtype in ("float16", "int8")]
 
 
 @pytest.fixture(scope="module")
@@ -81,29 +85,129 @@ def test_evaluation_sees_each_clip_once_with_its_views(banks):
     assert torch.equal(found, reader_of(banks["maps"]).read(clips.rows.reshape(-1))[0].out)
 
 
-def test_prefetch_is_bounded_and_ends_its_thread():
-    made = []
-
-    def items():
-        for i in range(100):
-            made.append(i)
-            yield i
-
-    ahead = prefetch(items())
-    assert next(ahead) == 0
-    time.sleep(0.3)
-    assert len(made) <= AHEAD + 3
-    ahead.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "framebank-read"]
-    assert list(prefetch(iter(range(10)))) == list(range(10))
+def test_any_number_of_ranks_trains_on_the_same_clips(banks):
+    clips = labelled_clips(banks["maps"], split="train", label="label", classes=CLASSES)
+    reader = reader_of(banks["maps"], blocks=(3,))
+    alone = list(training_batches(reader, ClipOrder(clips, 1), range(5), 6, 1))
+    ranks = [
+        list(training_batches(reader, ClipOrder(clips, 1, rank=rank, world=3), range(5), 2, 1))
+        for rank in range(3)
+    ]
+    for whole, *shares in zip(alone, *ranks, strict=True):
+        assert torch.equal(torch.cat([share.targets for share in shares]), whole.targets)
+        assert torch.equal(torch.cat([share.features[0].out for share in shares]), whole.features[0].out)
 
 
-def test_errors_of_the_thread_reach_the_consumer():
-    def items():
-        yield 1
-        raise OSError("disk gone")
+@pytest.fixture(scope="module", params=KEPT, ids=lambda kept: "-".join(kept))
+def kept_bank(request, tmp_path_factory):
+    attention, dtype = request.param
+    path = tmp_path_factory.mktemp("kept") / "bank"
+    write_bank(path, 10, small_spec(attention=attention, dtype=dtype))
+    return Bank(path)
 
-    ahead = prefetch(items())
-    assert next(ahead) == 1
-    with pytest.raises(OSError, match="disk gone"):
-        next(ahead)
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bfloat16], ids=str)
+def test_batches_own_their_memory(kept_bank, dtype):
+    """All batches are kept while the loader's buffers are read into again and again."""
+    clips = labelled_clips(kept_bank, split="train", label="label", classes=CLASSES)
+    order, reader = ClipOrder(clips, seed=0), reader_of(kept_bank, dtype=dtype)
+    batches = list(training_batches(reader, order, range(8), 3, 1))
+    for step, batch in enumerate(batches):
+        expected = reader.read(order.batch(step, 3)[0])
+        for block, found in zip(expected, batch.features, strict=True):
+            for tap in ("out", "map_prev", "map_next"):
+                assert getattr(found, tap).dtype == dtype
+                assert torch.equal(getattr(block, tap), getattr(found, tap))
+
+
+def test_tokens_are_those_of_the_bank(kept_bank):
+    rows = np.array([7, 2])
+    for block, found in zip((2, 3), reader_of(kept_bank).read(rows), strict=True):
+        np.testing.assert_allclose(found.out.numpy(), kept_bank.features(block, "out", rows), rtol=1e-6)
+
+
+def own_threads():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("framebank")]
+
+
+def test_reading_ahead_is_bounded_and_ends_its_threads(banks):
+    drawn = []
+
+    class Watched(ClipOrder):
+        def batch(self, step, size):
+            drawn.append(step)
+            return super().batch(step, size)
+
+    clips = labelled_clips(banks["maps"], split="train", label="label", classes=CLASSES)
+    order = Watched(clips, seed=0)
+    with closing(training_batches(reader_of(banks["maps"]), order, range(100), 4, 1)) as batches:
+        for done in range(1, 4):
+            next(batches)
+            time.sleep(0.1)
+            assert done <= len(drawn) <= done + AHEAD + 1  # the loader is one further than the decoded
+        assert own_threads()
+    assert not own_threads()
+    assert len(drawn) < 10
+
+
+def test_damage_is_raised_at_its_batch(tmp_path):
+    path = write_learnable_bank(tmp_path / "bank", train=20, test=1)
+    file = path / array_name(3, "out") / "c/0/0/0/0"
+    data = bytearray(file.read_bytes())
+    data[13 * (3 * 7 * 16 * 2 + 4)] ^= 1
+    file.write_bytes(data)
+    bank = Bank(path)
+    clips = labelled_clips(bank, split="train", label="label", classes=CLASSES)
+    order = ClipOrder(clips, seed=0)
+    bad = next(step for step in range(20) if 13 in order.batch(step, 2)[0])
+    assert bad > 1
+    batches = training_batches(reader_of(bank), order, range(20), 2, 1)
+    for _ in range(bad):
+        next(batches)
+    with pytest.raises(CorruptShard, match="row slot 13"):
+        next(batches)
+    assert not own_threads()
+
+
+def test_ctrl_c_in_a_step_leaves_no_thread(banks):
+    clips = labelled_clips(banks["maps"], split="train", label="label", classes=CLASSES)
+
+    def training():
+        for batch in training_batches(reader_of(banks["maps"]), ClipOrder(clips, 0), range(1000), 4, 1):
+            if batch.targets.sum() >= 0:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        training()
+    assert not own_threads()
+
+
+def test_ctrl_c_while_waiting_leaves_no_thread(banks):
+    class Slow(Bank):
+        def read(self, name, rows, out=None):
+            time.sleep(0.02)
+            return super().read(name, rows, out)
+
+    clips = labelled_clips(banks["maps"], split="train", label="label", classes=CLASSES)
+    batches = training_batches(reader_of(Slow(banks["maps"].path)), ClipOrder(clips, 0), range(10**6), 4, 1)
+    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in batches:
+            pass
+    assert not own_threads()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+def test_batches_reach_a_cuda_device_through_pinned_memory(kept_bank, dtype):
+    clips = labelled_clips(kept_bank, split="train", label="label", classes=CLASSES)
+    order, cuda = ClipOrder(clips, seed=0), torch.device("cuda")
+    reader = FeatureReader(kept_bank, (2, 3), maps=True, device=cuda, dtype=dtype)
+    assert torch.from_numpy(reader.allocate((2, 3), np.dtype(np.float16))).is_pinned()
+    for step, batch in enumerate(training_batches(reader, order, range(20), 3, 1)):
+        torch.cuda._sleep(1_000_000)  # kernels lie behind, as in training
+        total = sum(tensor.double().sum() for tensor in batch.tensors())
+        rows, targets = order.batch(step, 3)
+        expected = reader.batch({name: kept_bank.read(name, rows) for name in reader.arrays}, targets)
+        torch.testing.assert_close(total, sum(tensor.double().sum() for tensor in expected.tensors()))
