@@ -47,7 +47,7 @@ CREDENTIALS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retries:
-    """How long to be patient with a store."""
+    """How long to be patient with a store: as it stands, about 40 seconds without an answer."""
 
     count: int = 10
     """Attempts after the first."""
@@ -63,14 +63,16 @@ class Retries:
             raise ValueError(f"expected count >= 0 and 0 < first_pause <= longest_pause, found {self}")
 
     def config(self) -> "RetryConfig":
-        """The same for obstore's own retries."""
+        """The same for obstore's own retries, whose pauses are drawn between the first and `base` times the
+        one before: base 4 makes them double on average; with its own 2 it gives up after 2 seconds.
+        """
         return {
             "max_retries": self.count,
             "retry_timeout": timedelta(seconds=self.give_up_after),
             "backoff": {
                 "init_backoff": timedelta(seconds=self.first_pause),
                 "max_backoff": timedelta(seconds=self.longest_pause),
-                "base": 2,
+                "base": 4,
             },
         }
 
