@@ -268,10 +268,10 @@ def test_ctrl_c_while_reading_leaves_no_thread(bank):
     with SlowBank(bank.path) as slow:
         batches = RowLoader(slow, [OUT], threads=2).batches(pairs(10_000))
         threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as caught:
             for _ in batches:
                 pass
-        assert not loader_threads()
+        assert not loader_threads(), caught
 
 
 def test_batches_that_nobody_asks_for_start_nothing(bank):
