@@ -291,6 +291,20 @@ def test_mistakes_are_named(bank):
         RowLoader(bank, [])
 
 
+def test_files_in_a_bucket_are_opened_once(front, monkeypatch):
+    url = fresh_url()
+    write_bank(url, 24, shard_rows=4)
+    monkeypatch.setattr("storage.reader.OPEN_FILES", 2)
+    with Bank(url) as remote:
+        loader, order = RowLoader(remote, [OUT]), RowOrder(remote.rows(), seed=0)
+        for _ in loader.batches(order.batches(range(4), 6)):
+            pass
+        front.happened.clear()
+        for _ in loader.batches(order.batches(range(4, 8), 6)):
+            pass
+    assert front.happened == {"none": 24, "GET": 24}
+
+
 def test_a_bucket_is_read_by_more_threads(bank, front):
     url = fresh_url()
     write_bank(url, 20)
