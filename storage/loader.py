@@ -98,6 +98,7 @@ class RowLoader:
         as keep all threads busy, since handing one over costs as much as reading a small row.
         """
         batch = self._room(buffers, len(rows))
+        self._bank.announce(batch, rows)
         size = max(1, -(-len(rows) // self.threads))
         cuts = [slice(first, first + size) for first in range(0, len(rows), size)]
         pieces = [(name, rows[cut], out[cut]) for name, out in batch.items() for cut in cuts]

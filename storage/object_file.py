@@ -20,6 +20,9 @@ PARTS_AT_ONCE = 4
 class ObjectFile:
     """An object opened for random access, at the version it had; every read is one ranged request."""
 
+    grain = 2**40
+    """All at once: each request costs a round trip."""
+
     def __init__(self, bucket: Bucket, name: str) -> None:
         self._bucket, self._name = bucket, name
         meta = bucket.ask("open", name, lambda store: obstore.head(store, name))
@@ -44,6 +47,9 @@ class ObjectFile:
                 f"{self._bucket.url}/{self._name} was replaced since it was opened"
             ) from error
         return scatter(np.frombuffer(memoryview(got), dtype=np.uint8), buffers)
+
+    def announce(self, offset: int, size: int) -> None:
+        """Nothing: a store does not read ahead."""
 
     def close(self) -> None:
         """Nothing: no connection belongs to a file."""

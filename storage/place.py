@@ -25,9 +25,15 @@ class OpenFile(Protocol):
     """Bytes, when it was opened."""
     version: str
     """Changes when the file is replaced."""
+    grain: int
+    """Bytes that are best read at a time where each piece is looked at at once."""
 
     def read_into(self, offset: int, buffers: Sequence[memoryview]) -> int:
         """Fill the buffers, one after the other, with the bytes from `offset` on; how many there were."""
+        ...
+
+    def announce(self, offset: int, size: int) -> None:
+        """Say that bytes will be read soon; returns at once, and may do nothing."""
         ...
 
     def close(self) -> None:
@@ -118,7 +124,7 @@ def open_place(location: str | Path) -> Place:
         return LocalPlace(Path(rest))
     if scheme not in URL_SCHEMES:
         known = ", ".join(f"{name}://" for name in ("file", *URL_SCHEMES))
-        raise ValueError(f"expected a folder or a URL that begins with {known}, found {location}")
+        raise ValueError(f"expected a folder or a URL that begins with {known}, found {scheme}://...")
     from storage.object_place import ObjectPlace  # obstore is loaded only where a URL is used
 
     return ObjectPlace(str(location))

@@ -72,16 +72,34 @@ class ShardFile:
         Raises:
             CorruptShard: the bytes are not those committed.
         """
-        file = self.open()
-        stored = bytearray(CRC_BYTES)
-        got = file.read_into(int(self.offsets[slot]), [target.data, memoryview(stored)])
-        if got != target.nbytes + CRC_BYTES:
-            raise CorruptShard(self._complain(f"row slot {slot} ends after {got} bytes"))
         if verify == "never" or (verify == "first-touch" and self.touched[slot]):
+            self._fetch(slot, 0, [target.data])
             return
-        if checksum(target) != int.from_bytes(stored, "little"):
+        stored, found = bytearray(CRC_BYTES), 0
+        grain = self.open().grain
+        for start in range(0, target.nbytes, grain):  # checked while it is in the processor's cache
+            piece = target[start : start + grain]
+            last = start + grain >= target.nbytes
+            self._fetch(slot, start, [piece.data, memoryview(stored)] if last else [piece.data])
+            found = checksum(piece, found)
+        if found != int.from_bytes(stored, "little"):
             raise CorruptShard(self._complain(f"row slot {slot} fails its crc32c"))
         self.touched[slot] = True
+
+    def announce(self, slot: int) -> None:
+        """Say that a row will be read soon, so that the disk can begin."""
+        self.open().announce(int(self.offsets[slot]), self.layout.row_bytes + CRC_BYTES)
+
+    def _fetch(self, slot: int, start: int, buffers: list[memoryview]) -> None:
+        """Fill the buffers from a row's chunk, `start` bytes into it."""
+        wanted = sum(buffer.nbytes for buffer in buffers)
+        try:
+            got = self.open().read_into(int(self.offsets[slot]) + start, buffers)
+        except FileNotFoundError:
+            self.close()
+            raise CorruptShard(self._complain("the file was replaced or removed while it was read")) from None
+        if got != wanted:
+            raise CorruptShard(self._complain(f"row slot {slot} ends after {start + got} bytes"))
 
     def _checked_offsets(self, file: OpenFile) -> NDArray[np.uint64]:
         committed = self.record.files[self.name].bytes

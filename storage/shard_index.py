@@ -15,9 +15,9 @@ CRC_BYTES = 4
 PAIR_BYTES = 16
 
 
-def checksum(data: bytes | NDArray[np.uint8]) -> int:
-    """crc32c of contiguous bytes; an array is read in place."""
-    return google_crc32c.value(data)  # pyright: ignore[reportArgumentType]
+def checksum(data: bytes | NDArray[np.uint8], before: int = 0) -> int:
+    """crc32c of contiguous bytes that follow bytes whose crc32c is `before`; an array is read in place."""
+    return google_crc32c.extend(before, data)  # pyright: ignore[reportArgumentType]
 
 
 def checksum_bytes(data: bytes | NDArray[np.uint8]) -> bytes:

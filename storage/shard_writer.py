@@ -22,11 +22,13 @@ from storage.lease import held_by
 from storage.manifest import read_manifest
 from storage.place import FileWriter, Place, open_place
 from storage.sealed import digest_of
-from storage.shard_index import checksum_bytes, empty_index, pack_index
+from storage.shard_index import CRC_BYTES, checksum, empty_index, pack_index
 from storage.statistics import Statistics, merged
 
 PUBLISHERS = 8
 """Files of a shard that are synced (or uploaded) at a time."""
+PIECE = 2**18
+"""Bytes that are summed, digested and written at a time."""
 
 
 class ShardWriter:
@@ -130,10 +132,13 @@ class ArrayShard:
 
     def append(self, slot: int, data: np.ndarray) -> None:
         """Write one inner chunk and its crc32c."""
-        raw = data.reshape(-1).view(np.uint8)
-        self.pairs[slot] = (self.bytes, raw.nbytes + 4)
-        self._write(raw.data)
-        self._write(checksum_bytes(raw))
+        raw, crc = data.reshape(-1).view(np.uint8), 0
+        self.pairs[slot] = (self.bytes, raw.nbytes + CRC_BYTES)
+        for start in range(0, raw.nbytes, PIECE):  # summed and digested while it is in the processor's cache
+            piece = raw[start : start + PIECE]
+            crc = checksum(piece, crc)
+            self._write(piece.data)
+        self._write(crc.to_bytes(CRC_BYTES, "little"))
         self.rows += 1
 
     def publish(self) -> tuple[str, FileDigest]:
@@ -181,7 +186,8 @@ def all_finite(data: np.ndarray) -> bool:
     """Whether no value is infinite or NaN; for float16 by its exponent bits, which is many times faster."""
     if data.dtype.itemsize != 2:
         return bool(np.isfinite(data).all())
-    return data.size == 0 or int((data.view(np.uint16) & 0x7FFF).max()) < 0x7C00
+    positive, negative = data.view(np.int16), data.view(np.uint16)  # as integers, infinities and NaN are last
+    return data.size == 0 or (int(positive.max()) < 0x7C00 and int(negative.max()) < 0xFC00)
 
 
 def count_outcomes(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
