@@ -148,5 +148,6 @@ def busy_message(place: Place, who: dict[str, Any]) -> str:
         name += f" (process {who['pid']} on {who['host']})"
     return (
         f"{place} is being written by {name}; one run writes a bank at a time. Wait for it, stop it, or "
-        f"choose another bank. A dead run's lease is taken over {STALE_SECONDS:.0f} s after its last sign of life."
+        f"choose another bank. A dead run's lease is taken over {STALE_SECONDS:.0f} s after its last sign of "
+        "life."
     )

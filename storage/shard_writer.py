@@ -114,7 +114,7 @@ class ShardWriter:
     def _refuse_if_superseded(self) -> None:
         if held_by(self.place) != self.run:
             raise BankBusy(
-                f"run {self.run} no longer holds {self.place}; shard {self.shard} is left to the one that does"
+                f"run {self.run} no longer holds {self.place}; shard {self.shard} is left to one that does"
             )
 
 
