@@ -126,6 +126,12 @@ def joined(listing: pa.Table, facts: pa.Table, views: int) -> pa.Table:
     return pa.table(columns)
 
 
+def covers(listing: pa.Table, facts: pa.Table, views: int) -> bool:
+    """Whether a listing reaches as far as facts do."""
+    end = int(np.asarray(listing["row"]).max()) + views if listing.num_rows else 0
+    return facts.num_rows == 0 or int(np.asarray(facts["row"]).max()) < end
+
+
 def check_labels(have: pa.Table, more: pa.Table) -> None:
     """Refuse a listing in which a label of the bank means another class.
 

@@ -91,7 +91,7 @@ def manifest_from(values: Mapping[str, Any]) -> Manifest:
     shard_rows = int(values["rows_per_shard"])
     tower = spec.backbone
     sizes = (spec.frames, spec.views, tower.width, tower.heads, tower.depth, *tower.grid, tower.embed)
-    if not all(type(size) is int and size >= 1 for size in sizes):
+    if len(tower.grid) != 2 or not all(type(size) is int and size >= 1 for size in sizes):
         raise ValueError(f"sizes of its spec are no whole numbers of at least 1: {sizes}")
     if tower.depth > MAX_DEPTH or len(spec.kept) > MAX_PARTS:
         raise ValueError(f"{tower.depth} blocks and {len(spec.kept)} parts are implausible")

@@ -7,10 +7,12 @@ on request). Stock readers re-read the index at each call, and give zeros for a 
 bits without a word.
 """
 
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from storage.clip_table import FACTS, WRITTEN, joined
+from storage.clip_table import FACTS, WRITTEN, covers, joined
 from storage.commit import OPENERS, ShardRecord, read_record, read_records
 from storage.errors import BankError, CorruptShard, MissingRow
 from storage.facts import read_facts
 from storage.layout import ArrayLayout, array_layouts, array_name, derived_blocks, scales_of
 from storage.listing import listing_files, read_listing
+from storage.local_place import LocalPlace
 from storage.manifest import read_manifest
 from storage.place import open_place
 from storage.quantize import dequantize_map, dequantize_tokens
@@ -35,6 +38,7 @@ from storage.spec import BankSpec, canonical
 from storage.weights import block_weights, derive_qk, read_weights
 
 OPEN_FILES = 256
+"""Files that stay open on a disk. Those of a bucket all do: opening costs a request, being open nothing."""
 
 
 class Bank:
@@ -54,6 +58,7 @@ class Bank:
         self._files: dict[tuple[str, int], ShardFile] = {}
         self._open: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._lock = threading.Lock()
+        self._most_open = sys.maxsize if "://" in self.path else OPEN_FILES
 
     @classmethod
     def open(cls, location: str | Path, *, verify: Verify = "first-touch") -> "Bank":
@@ -93,9 +98,22 @@ class Bank:
     @cached_property
     def table(self) -> pa.Table:
         """The clip table: a line per listed clip and view that has an outcome, in the order of the listing.
-        
+
+        Raises:
+            CorruptShard: a table is damaged, or a file of the listing is lost.
         """
-        return joined(self.listing, self.facts(), self.spec.views)
+        facts, views = self.facts(), self.spec.views
+        if not any(covers(listing, facts, views) for listing in self._listings()):
+            raise CorruptShard(
+                f"{self.path} has rows that no listed clip owns: a file of the listing (clips/) is lost; "
+                "restore it from a copy"
+            )
+        return joined(self.listing, facts, views)
+
+    def _listings(self) -> Iterator[pa.Table]:
+        """The listing as it was first read, then as it is now that a run may have added to it."""
+        yield self.listing
+        yield read_listing(self.place)
 
     def facts(self, part: int = 0) -> pa.Table:
         """What became of each row slot, rows ascending, for one part of the bank."""
@@ -179,8 +197,19 @@ class Bank:
             raise BankError(f"`out` must be C-contiguous {layout.dtype} {shape}")
         for place, row in enumerate(rows):
             target = out[place : place + 1].reshape(-1).view(np.uint8)
-            self._file_of(layout, int(row)).read_into(int(row) % self.rows_per_shard, target, self.verify)
+            self._read_row(layout, int(row), target)
         return out
+
+    def announce(self, names: Iterable[str], rows: Sequence[int] | NDArray[np.int64]) -> None:
+        """Say that rows of some arrays will be read soon, so that the disk can begin; what is wrong with one
+        is said when it is read.
+        """
+        if not isinstance(self.place, LocalPlace):
+            return  # opening a file there costs a request
+        for name in names:
+            for row in rows:
+                with suppress(BankError):
+                    self._file_of(self._layout(name), int(row)).announce(int(row) % self.rows_per_shard)
 
     def features(self, block: int, tap: str, rows: Sequence[int] | NDArray[np.int64]) -> np.ndarray:
         """One tap of a block, whatever form the bank keeps it in.
@@ -224,6 +253,19 @@ class Bank:
                 f"{self.path} keeps no array {name!r}; it keeps {', '.join(self.layouts)}"
             ) from None
 
+    def _read_row(self, layout: ArrayLayout, row: int, target: NDArray[np.uint8]) -> None:
+        shard, slot = divmod(row, self.rows_per_shard)
+        file = self._file_of(layout, row)
+        try:
+            file.read_into(slot, target, self.verify)
+        except CorruptShard:
+            if self._reread_record(layout.part, shard) == file.record:
+                raise
+            with self._lock:  # a run has replaced the shard meanwhile: read the new one
+                self._files.pop((layout.name, shard), None)
+                self._open.pop((layout.name, shard), None)
+            self._read_row(layout, row, target)
+
     def _file_of(self, layout: ArrayLayout, row: int) -> ShardFile:
         """The file that holds a row, checked and open; the most recently used stay open."""
         shard, slot = divmod(row, self.rows_per_shard)
@@ -237,7 +279,7 @@ class Bank:
             self._files[key] = file
             self._open[key] = None
             self._open.move_to_end(key)
-            if len(self._open) > OPEN_FILES:
+            if len(self._open) > self._most_open:
                 self._files[self._open.popitem(last=False)[0]].close()
         return file
 
