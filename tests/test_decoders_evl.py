@@ -133,25 +133,26 @@ def random_features(shape, batch, layers, generator):
 def test_equals_the_textbook_forward_and_backward(seed):
     config, shape, batch = random_case(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = EVLDecoder(config, shape, 5).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = EVLDecoder(config, shape, 5).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
     features = random_features(shape, batch, config.layers, generator)
     before = [block.out.clone() for block in features]
-    state = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
-    expected = textbook_logits(
-        state, [(b.out, b.map_prev, b.map_next) for b in features], heads=config.heads, grid=shape.grid
-    )
+    state = {name: p.detach().double().requires_grad_() for name, p in model.named_parameters()}
+    exact = [(b.out.double(), b.map_prev.double(), b.map_next.double()) for b in features]
+    expected = textbook_logits(state, exact, heads=config.heads, grid=shape.grid)
     found = model(features)
-    near(found, expected)
+    near(found, expected.float())
     weights = torch.randn(found.shape, generator=generator)
     (found * weights).sum().backward()
     (expected * weights).sum().backward()
     for name, parameter in model.named_parameters():
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         torch.testing.assert_close(
-            gradient, state[name].grad, atol=1e-4, rtol=1e-4, msg=lambda m, n=name: n + m
+            gradient, state[name].grad.float(), atol=1e-4, rtol=1e-4, msg=lambda m, n=name: n + m
         )
     assert all(torch.equal(block.out, kept) for block, kept in zip(features, before, strict=True))
 
