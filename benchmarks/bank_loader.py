@@ -3,13 +3,13 @@
     python -m benchmarks.bank_loader [--quick] [--folder FOLDER]
 
 Rows of a ViT-B/16 on 8 frames, 4 blocks a clip, fp16: 104 clips, 1.0 GB (quick: 16 clips, 155 MB), in batches
-of 8 clips in random order, all in the page cache and verified before. Each round is, in changing order, one
-pass of `Bank.read` into reused buffers, which does nothing with what it reads, and one of `RowLoader`, whose
-batches a training step uses up: a linear probe on max-pooled tokens with backward and optimiser step, on one
-thread. It looks at every value, and takes about half as long as reading does (mean-pooling would convert all
-to fp32 first, which takes longer than reading, and the step would be what is measured). So `over_reader` says
-how much of the bare reading speed a training sees, its own work included; medians of rounds. `step_share` is
-the part of the loader's passes that was spent in the step.
+of 8 clips in random order, all in the page cache and verified before. Each round is, in changing order, 24
+batches or some more of `Bank.read` into reused buffers, which does nothing with what it reads, and as many of
+`RowLoader`, each used up by a training step: a linear probe on max-pooled tokens with backward and optimiser
+step, on one thread. It looks at every value, and takes about half as long as reading does. (Mean-pooling
+would convert all to fp32 first, which takes longer than reading, so the step would be what is measured.)
+`over_reader` says how much of the bare reading speed a training sees, its own work included; medians of
+rounds. `step_share` is the step's processor time over the time of the loader's passes.
 
 Then: how much the resident memory grew from the end of the first of ten epochs to that of the last; threads,
 file descriptors, children and names in /dev/shm after all this, less those before; and the same of a child
@@ -45,6 +45,8 @@ from storage import Bank, RowLoader, RowOrder, array_name
 BARS = {"over_reader": 0.9}
 CLASSES = 10
 EPOCHS = 10
+STEPS = 24
+"""Least number of batches in a pass; the first of a pass and the step on its last overlap with nothing."""
 
 
 def main() -> None:
@@ -82,35 +84,37 @@ def measure(rows: SampleRows, *, rounds: int, folder: Path | None = None) -> dic
 
 
 class Race:
-    """The plain reader and the loader on one bank, pass by pass over all rows, each pass in another order."""
+    """The plain reader and the loader on one bank, by turns, a few epochs in random order each pass."""
 
     def __init__(self, bank: Bank, rows: SampleRows) -> None:
         self.bank = bank
         self.names = [array_name(block, "out") for block in rows.blocks]
         self.loader = RowLoader(bank, self.names)
         self.order = RowOrder(bank.rows(), seed=0)
-        self.steps, self.done = rows.clips // BATCH, 0
+        self.epoch_steps = rows.clips // BATCH
+        self.steps = -(-STEPS // self.epoch_steps) * self.epoch_steps
+        self.done = 0
         self.probe = Probe(len(rows.blocks) * rows.width)
         self.buffers = [np.zeros((BATCH, *rows.shape), np.float16) for _ in rows.blocks]
         self.step_seconds = 0.0
 
     def read(self) -> None:
         """A pass of the plain reader."""
-        for rows in self.order.batches(self.next_steps(), BATCH):
+        for rows in self.order.batches(self.next_steps(self.steps), BATCH):
             for name, buffer in zip(self.names, self.buffers, strict=True):
                 self.bank.read(name, rows, buffer)
 
-    def train(self) -> None:
-        """A pass of the loader, every batch used up by a step."""
-        for batch in self.loader.batches(self.order.batches(self.next_steps(), BATCH)):
-            begun = time.perf_counter()
+    def train(self, steps: int = 0) -> None:
+        """A pass of the loader (0), or some steps, every batch used up by a step of training."""
+        for batch in self.loader.batches(self.order.batches(self.next_steps(steps or self.steps), BATCH)):
+            begun = time.thread_time()
             self.probe.step([batch[name] for name in self.names])
-            self.step_seconds += time.perf_counter() - begun
+            self.step_seconds += time.thread_time() - begun
 
-    def next_steps(self) -> range:
-        """The steps of another pass."""
-        self.done += self.steps
-        return range(self.done - self.steps, self.done)
+    def next_steps(self, count: int) -> range:
+        """Steps that nobody has taken yet."""
+        self.done += count
+        return range(self.done - count, self.done)
 
 
 class Probe:
@@ -170,7 +174,7 @@ def growth(race: Race) -> float:
     """MB by which the resident memory grew from the end of the first epoch to that of the last."""
     held = []
     for _ in range(EPOCHS):
-        race.train()
+        race.train(race.epoch_steps)
         held.append(psutil.Process().memory_info().rss)
     return round((held[-1] - held[0]) / 1e6, 2)
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,10 +32,9 @@ SECONDS = 60
 def main(bank: Path) -> None:
     """Read until interrupted."""
     before = standing()
-    try:
+    with suppress(KeyboardInterrupt):
         read_for_ever(bank)
-    except KeyboardInterrupt:
-        print(json.dumps(more(before, standing())), flush=True)
+    print(json.dumps(more(before, standing())), flush=True)  # the traceback and what it holds is gone by now
 
 
 def read_for_ever(location: Path) -> None:

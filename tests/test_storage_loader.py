@@ -310,7 +310,7 @@ def test_a_bucket_is_read_by_more_threads(bank, front):
     write_bank(url, 20)
     with Bank(url) as remote:
         loader = RowLoader(remote, ARRAYS)
-        assert (loader.threads, RowLoader(bank, ARRAYS).threads) == (16, 2)
+        assert (loader.threads, RowLoader(bank, ARRAYS).threads) == (16, 4)
         found = copies(loader.batches([[3, 17, 9], [0, 1]]))
     for rows, batch in zip([[3, 17, 9], [0, 1]], found, strict=True):
         np.testing.assert_array_equal(batch[OUT], bank.read(OUT, rows))
