@@ -1,5 +1,6 @@
 """A bank of two parts to be damaged, what verify says of it, and what may be read of it."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,8 @@ import numpy as np
 
 from storage import Bank, BankError, BankWriter, open_place
 from storage.finding import Finding
+from storage.sealed import digest_of, seal
+from storage.shard_index import checksum_bytes
 from storage.survey import Survey, take_survey
 from storage.verify import check_shards
 from tests.small_banks import clip_line, frozen_weights, row_values, small_spec, write_shard
@@ -113,3 +116,23 @@ def refused_or_right(path: Path, dtype: str) -> None:
     for row in (0, 2, 4):
         for name, values in (read_all(path, row) or {}).items():
             np.testing.assert_array_equal(values, row_values(spec, row)[name])
+
+
+def commit_instead(bank: Path, file: Path, data: bytes) -> None:
+    """Let a file have other content, which its commit record promises."""
+    record = next(
+        path for path in files_of(bank, "shards/*.json") if str(file.relative_to(bank)) in path.read_text()
+    )
+    values = json.loads(record.read_bytes())
+    del values["check"]
+    values["files"][str(file.relative_to(bank))] = {"bytes": len(data), "blake3": digest_of(data)}
+    file.write_bytes(data)
+    record.write_bytes(seal(values))
+
+
+def with_row(data: bytes, position: int, row: np.ndarray) -> bytes:
+    """A shard file's bytes with another row in one position, and its crc32c."""
+    raw = np.frombuffer(row.tobytes(), np.uint8)
+    chunk = raw.tobytes() + checksum_bytes(raw)
+    start = position * len(chunk)
+    return data[:start] + chunk + data[start + len(chunk) :]

@@ -1,0 +1,65 @@
+"""A bank of real videos, encoded by a small CLIP in this very process, without Ray."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backbones.weights import BackboneConfig
+from pipeline.config import ExtractConfig
+from pipeline.decode_worker import DecodeOutcome
+from pipeline.encode import EncoderConfig, ShardEncoder
+from pipeline.extract import build_spec, frozen_weights, load_tower, origin
+from pipeline.plan import Plan, listing_lines
+from pipeline.task import ShardTask, clip_of
+from storage import FAILED, WRITTEN, BankWriter
+from tests.drawn_videos import write_video
+from tests.small_clips import write_config
+from video import DecodeError, Sampling, ViewPlan, decode_views
+
+
+def draw_videos(folder: Path, count: int) -> Path:
+    """Videos of coloured noise, each its own."""
+    folder.mkdir()
+    for number in range(count):
+        frames = np.random.default_rng(number).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
+        write_video(folder / f"clip {number}.mp4", frames.repeat(8, 1).repeat(8, 2), fps=12)
+    return folder
+
+
+def encode_bank(folder: Path, **changes: Any) -> ExtractConfig:
+    """A bank at `folder`/bank of the videos in `folder`/videos, completed if it is there; how it was made."""
+    model = folder / "small.json"
+    values: dict[str, Any] = {
+        "source": str(folder / "videos"),
+        "bank": str(folder / "bank"),
+        "backbone": BackboneConfig(name=str(write_config(model)), weights="random:0"),
+        "last_blocks": 2,
+        "views": ViewPlan(sampling=Sampling(frames=3, stride=3), size=64, temporal_views=2),
+        "shard_rows": 4,
+        "grow": True,
+    }
+    config = ExtractConfig(**(values | changes))
+    tower = load_tower(config)
+    spec = build_spec(config, tower)
+    weights = frozen_weights(tower.tower, spec)
+    with BankWriter(
+        config.bank, spec, shard_rows=config.shard_rows, grow=True, weights=weights, made=origin(config)
+    ) as writer:
+        writer.enrol(listing_lines(config))
+        for part in writer.parts:
+            encoder = EncoderConfig(bank=writer.path, run=writer.run, backbone=config.backbone, part=part)
+            for task in Plan(writer, attempts=3).tasks(part):
+                ShardEncoder(encoder)(task, decoded(task, config.views))
+    return config
+
+
+def decoded(task: ShardTask, plan: ViewPlan) -> list[DecodeOutcome]:
+    """What the decode stage makes of a task."""
+    outcomes = []
+    for line in task.lines:
+        try:
+            outcomes.append(DecodeOutcome(outcome=WRITTEN, clip=decode_views(clip_of(line), plan)))
+        except DecodeError as error:
+            outcomes.append(DecodeOutcome(outcome=FAILED, reason=error.reason))
+    return outcomes
