@@ -8,9 +8,9 @@ memory allows; from a disk four are a tenth faster, and no slower from the cache
 tens of milliseconds, so there sixteen wait at a time.
 
 Memory is a ring of `ahead + 1` sets of buffers, allocated for the first batches and read into again and
-again: fresh memory for every batch would cost a page fault per 4 KiB, about as much as the read. There is no
-thread that plans: the next batch is begun when the consumer asks for one and so gives the oldest set back,
-and a consumer that is slow or stops asking has stopped the reading too.
+again: fresh memory for every batch would cost a page fault per 4 KiB, half as much again as the read. There
+is no thread that plans: the next batch is begun when the consumer asks for one and so gives the oldest set
+back, and a consumer that is slow or stops asking has stopped the reading too.
 """
 
 from collections import deque
