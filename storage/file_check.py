@@ -79,9 +79,7 @@ class FileCheck:
         tail = read_piece(file, file.size - min(file.size, index_bytes(self.shard_rows)), file.size)
         chunk = self.layout.row_bytes + CRC_BYTES
         try:
-            pairs = parse_index(
-                tail.tobytes(), rows=self.shard_rows, file_bytes=file.size, chunk_bytes=chunk
-            )
+            pairs = parse_index(tail.tobytes(), rows=self.shard_rows, file_bytes=file.size, chunk_bytes=chunk)
         except ValueError as error:
             return str(error)
         present = np.flatnonzero(pairs[:, 0] != ABSENT)

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from storage.quantize import fine_channels
 from storage.spec import BankSpec, Kept
 
 SHARD_BYTES = 64 * 2**20
@@ -108,7 +109,7 @@ def token_shapes(spec: BankSpec, kept: Kept, block: int) -> Shapes:
     if kept.dtype == "float16":
         return {name: (shape, "float16")}
     return {
-        name: (shape, "int8"),
+        name: ((*shape[:2], width + fine_channels(width)), "int8"),
         f"{name}_token_scale": (shape[:2], "float32"),
         f"{name}_channel_scale": ((width,), "float32"),
     }

@@ -16,9 +16,6 @@ from typing import BinaryIO
 from storage.errors import DiskTooSmall
 from storage.names import MAX_WHOLE, Entry, refuse_large, temporary_name
 
-READ_AHEAD = 2**17
-"""Bytes that Linux reads ahead at a time on most disks."""
-
 
 class LocalPlace:
     """The files below one folder."""
@@ -169,11 +166,6 @@ class LocalFile:
     def read_into(self, offset: int, buffers: Sequence[memoryview]) -> int:
         """Fill the buffers with the bytes from `offset` on; how many there were."""
         return os.preadv(self.descriptor, buffers, offset)
-
-    def announce(self, offset: int, size: int) -> None:
-        """Let the kernel begin to read; in pieces, since it cuts each request off at its read-ahead size."""
-        for start in range(offset, offset + size, READ_AHEAD):
-            os.posix_fadvise(self.descriptor, start, READ_AHEAD, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         """Close the descriptor; twice is fine."""

@@ -48,9 +48,6 @@ class ObjectFile:
             ) from error
         return scatter(np.frombuffer(memoryview(got), dtype=np.uint8), buffers)
 
-    def announce(self, offset: int, size: int) -> None:
-        """Nothing: a store does not read ahead."""
-
     def close(self) -> None:
         """Nothing: no connection belongs to a file."""
 

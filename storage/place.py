@@ -32,10 +32,6 @@ class OpenFile(Protocol):
         """Fill the buffers, one after the other, with the bytes from `offset` on; how many there were."""
         ...
 
-    def announce(self, offset: int, size: int) -> None:
-        """Say that bytes will be read soon; returns at once, and may do nothing."""
-        ...
-
     def close(self) -> None:
         """Let go of it; twice is fine."""
         ...

@@ -14,11 +14,17 @@ from maxima and from sums of whole numbers, which do not depend on the order of 
 
 from typing import Any
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 TOKEN_LEVELS = 127
+DIGIT = 2 * TOKEN_LEVELS
+"""A second digit's steps within one of the first."""
 MAP_LEVELS = 255
+FINE_CHANNELS = 8
+"""Channels with a second digit; fewer where a token has fewer channels."""
 LENGTH_LEVELS = 64
+LEAST_SHARE = 1 / 64
+"""Of a token's length, the least that its channels of one digit count for."""
 
 
 def quantize_tokens(values: Any) -> tuple[Any, Any, Any]:
@@ -28,29 +34,44 @@ def quantize_tokens(values: Any) -> tuple[Any, Any, Any]:
         values: floats (..., T, L, C), numpy or torch, of magnitudes that float16 can hold.
 
     Returns:
-        int8 (..., T, L, C), token scales (..., T, L) and channel scales (..., C), both float32. Scales are 0
-        where all that they scale is 0. A token with a value that is not finite has the scale NaN, and the
-        rest of its row is as if that token were 0.
+        int8 (..., T, L, C + K): first digits of all channels, then second digits of the K largest; token
+        scales (..., T, L) and channel scales (..., C), float32. Scales are 0 where all that they scale is 0.
+        A token with a value that is not finite has the scale NaN, and the rest of its row is as if that token
+        were 0.
     """
     xp = array_namespace(values)
     values = xp.astype(values, xp.float32, copy=False)
     finite = xp.isfinite(_largest(values, -1))
     values = xp.where(finite[..., None], values, xp.zeros_like(values[..., :1]))
-    channel_scale = _largest(values / _divisor(_lengths(values))[..., None], (-3, -2))
+    channel_scale = _channel_scales(values)
     values /= _divisor(channel_scale)[..., None, None, :]
     token_scale = _largest(values, -1) * (1 / TOKEN_LEVELS)
     values /= _divisor(token_scale)[..., None]
+    first = xp.round(values)
+    places = _fine_channels(channel_scale, fine_channels(values.shape[-1]))[..., None, None, :]
+    second = xp.round(DIGIT * xp.take_along_axis(values - first, places, axis=-1))
     nan = xp.full_like(token_scale, float("nan"))
-    return xp.astype(xp.round(values), xp.int8), xp.where(finite, token_scale, nan), channel_scale
+    levels = xp.astype(xp.concat([first, second], axis=-1), xp.int8)
+    return levels, xp.where(finite, token_scale, nan), channel_scale
 
 
 def dequantize_tokens(values: Any, token_scale: Any, channel_scale: Any) -> Any:
     """Tokens (..., T, L, C), float32, of what `quantize_tokens` returned; NaN where a scale is NaN."""
     xp = array_namespace(token_scale)
-    tokens = xp.astype(values, xp.float32)
+    width = channel_scale.shape[-1]
+    tokens = xp.astype(values[..., :width], xp.float32)
     tokens *= token_scale[..., None]
     tokens *= channel_scale[..., None, None, :]
+    places = _fine_channels(channel_scale, values.shape[-1] - width)
+    fine = xp.astype(values[..., width:], xp.float32) * token_scale[..., None]
+    fine *= (xp.take_along_axis(channel_scale, places, axis=-1) * (1 / DIGIT))[..., None, None, :]
+    _add_to_channels(tokens, places, fine)
     return tokens
+
+
+def fine_channels(width: int) -> int:
+    """How many of a token's C channels have a second digit."""
+    return min(FINE_CHANNELS, width)
 
 
 def quantize_map(values: Any) -> tuple[Any, Any]:
@@ -84,6 +105,32 @@ def dequantize_map(values: Any, scale: Any) -> Any:
     shares *= shares
     shares *= scale[..., None]
     return shares
+
+
+def _channel_scales(values: Any) -> Any:
+    """(..., C): each channel's largest value over the lengths of the tokens without their largest channels."""
+    xp = array_namespace(values)
+    lengths = _lengths(values)
+    peaks = _largest(values / _divisor(lengths)[..., None], (-3, -2))
+    places = _fine_channels(peaks, fine_channels(values.shape[-1]))
+    largest = xp.any(places[..., None] == xp.arange(values.shape[-1], device=device(values)), axis=-2)
+    rest = _lengths(xp.where(largest[..., None, None, :], xp.zeros_like(values[..., :1]), values))
+    return _largest(values / _divisor(xp.maximum(rest, lengths * LEAST_SHARE))[..., None], (-3, -2))
+
+
+def _fine_channels(channel_scale: Any, count: int) -> Any:
+    """(..., K) numbers of the channels of the largest scales, of equal ones the first."""
+    xp = array_namespace(channel_scale)
+    return xp.argsort(channel_scale, axis=-1, descending=True, stable=True)[..., :count]
+
+
+def _add_to_channels(tokens: Any, places: Any, values: Any) -> None:
+    """Add values (..., T, L, K) to the channels `places` (..., K) of tokens (..., T, L, C), in place."""
+    xp = array_namespace(tokens)
+    rows = xp.reshape(tokens, (-1, *tokens.shape[-3:]), copy=False)
+    row = xp.arange(rows.shape[0], device=device(tokens))[:, None]
+    added = xp.permute_dims(xp.reshape(values, (-1, *values.shape[-3:])), (0, 3, 1, 2))
+    rows[row, :, :, xp.reshape(places, (-1, places.shape[-1]))] += added
 
 
 def _lengths(values: Any) -> Any:

@@ -12,7 +12,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +27,6 @@ from storage.errors import BankError, CorruptShard, MissingRow
 from storage.facts import read_facts
 from storage.layout import ArrayLayout, array_layouts, array_name, derived_blocks, scales_of
 from storage.listing import listing_files, read_listing
-from storage.local_place import LocalPlace
 from storage.manifest import read_manifest
 from storage.place import open_place
 from storage.quantize import dequantize_map, dequantize_tokens
@@ -199,17 +197,6 @@ class Bank:
             target = out[place : place + 1].reshape(-1).view(np.uint8)
             self._read_row(layout, int(row), target)
         return out
-
-    def announce(self, names: Iterable[str], rows: Sequence[int] | NDArray[np.int64]) -> None:
-        """Say that rows of some arrays will be read soon, so that the disk can begin; what is wrong with one
-        is said when it is read.
-        """
-        if not isinstance(self.place, LocalPlace):
-            return  # opening a file there costs a request
-        for name in names:
-            for row in rows:
-                with suppress(BankError):
-                    self._file_of(self._layout(name), int(row)).announce(int(row) % self.rows_per_shard)
 
     def features(self, block: int, tap: str, rows: Sequence[int] | NDArray[np.int64]) -> np.ndarray:
         """One tap of a block, whatever form the bank keeps it in.

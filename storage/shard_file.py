@@ -86,10 +86,6 @@ class ShardFile:
             raise CorruptShard(self._complain(f"row slot {slot} fails its crc32c"))
         self.touched[slot] = True
 
-    def announce(self, slot: int) -> None:
-        """Say that a row will be read soon, so that the disk can begin."""
-        self.open().announce(int(self.offsets[slot]), self.layout.row_bytes + CRC_BYTES)
-
     def _fetch(self, slot: int, start: int, buffers: list[memoryview]) -> None:
         """Fill the buffers from a row's chunk, `start` bytes into it."""
         wanted = sum(buffer.nbytes for buffer in buffers)

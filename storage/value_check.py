@@ -63,7 +63,8 @@ def token_faults(name: str, values: np.ndarray, scales: Mapping[str, np.ndarray]
     for kind, axes in (("token_scale", (-1,)), ("channel_scale", (-3, -2))):
         found = scales.get(f"{name}_{kind}")
         if found is not None and not found.all():
-            lost = (found == 0) & values.any(axis=axes)
+            first = values if kind == "token_scale" else values[..., : found.shape[-1]]
+            lost = (found == 0) & first.any(axis=axes)
             yield flat(lost).any(1), f"has values whose {kind.replace('_', ' ')} is 0"
 
 
