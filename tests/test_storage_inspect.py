@@ -47,7 +47,7 @@ def test_everything_is_on_the_page(path, width):
     ):
         assert text in " ".join(said.split()), text
     arrays = {line.split()[0]: line.split()[1:3] for line in said.splitlines() if line.startswith("block")}
-    assert arrays["block02/out"] == ["int8*", "3×7×16"]
+    assert arrays["block02/out"] == ["int8*", "3×7×24"]
     assert arrays["block01/q"] == ["float16", "3×7×2×8"]
     assert not any("scale" in name for name in arrays)
 

@@ -79,16 +79,18 @@ def test_a_scale_of_zero_is_right_only_where_all_is_zero():
     assert first_fault(layout, rows[layout.name], rows) is None
     rows[channel][2, 4] = 0
     assert first_fault(layout, rows[layout.name], rows) == (2, "has values whose channel scale is 0")
-    rows[layout.name][2, :, :, 4] = 0
+    rows[layout.name][2, :, :, 4] = 0  # its second digit, if any, is behind
     assert first_fault(layout, rows[layout.name], rows) is None
 
 
 def test_tokens_of_zero_can_be_quantised():
     values = np.random.default_rng(0).standard_normal((2, 3, 7, 16)).astype(np.float32)
     values[0, 1, 2] = 0
+    values[1, ..., 5] = 0
     layout = layout_of("out", "int8")
     integers, token, channel = quantize_tokens(values)
     scales = {f"{layout.name}_token_scale": token, f"{layout.name}_channel_scale": channel}
+    assert not (token.all() or channel.all())
     assert first_fault(layout, integers, scales) is None
 
 
