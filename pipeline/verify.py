@@ -26,9 +26,9 @@ from rich.table import Table
 from rich.text import Text
 
 from storage import Bank, CorruptShard, open_place
-from storage.finding import Finding, beyond_repair
-from storage.survey import Survey, take_survey
-from storage.verify import check_shards, committed_bytes, repair
+from storage.checks.finding import Finding, beyond_repair
+from storage.checks.survey import Survey, take_survey
+from storage.checks.verify import check_shards, committed_bytes, repair
 
 if TYPE_CHECKING:
     from pipeline.recheck import Recheck, RowCheck

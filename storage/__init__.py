@@ -36,7 +36,7 @@ from storage.layout import (
     weight_name,
 )
 from storage.loader import RowLoader
-from storage.place import Place, open_place
+from storage.places.place import Place, open_place
 from storage.quantize import dequantize_map, dequantize_tokens, quantize_map, quantize_tokens
 from storage.reader import Bank
 from storage.row_order import RowOrder

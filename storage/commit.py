@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from storage.errors import CorruptShard
-from storage.place import Place
+from storage.places.place import Place
 from storage.sealed import MAX_BYTES, digest_of, seal, unseal
 from storage.spec import canonical
 

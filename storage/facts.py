@@ -5,7 +5,7 @@ import pyarrow as pa
 from storage.clip_table import FACTS, from_parquet
 from storage.commit import ShardRecord, facts_name
 from storage.errors import CorruptShard
-from storage.place import Place
+from storage.places.place import Place
 from storage.sealed import digest_of
 
 MAX_FACTS_BYTES = 2**28

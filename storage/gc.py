@@ -1,6 +1,6 @@
 """`framebank gc BANK_OR_SHELF [--dry-run]`: give back what dead runs left in a bank, or in each of a shelf.
 
-What a leftover is, see `storage.leftovers`. It is removed under the writer lease, so never while a run is
+What a leftover is, see `storage.checks.leftovers`. It is removed under the writer lease, so never while a run is
 writing; that bank is refused (`BankBusy`). With `--dry-run` nothing is removed and no lease is taken; while a
 run is writing, any file without a record may be that run's, and nothing is listed. Files that are not named
 as a bank names its own are shown as unknown and never touched.
@@ -19,10 +19,10 @@ import tyro
 from rich.console import Console
 from rich.filesize import decimal
 
+from storage.checks.leftovers import Leftovers, find_leftovers
 from storage.errors import BankBusy, BankError, NotABank
 from storage.lease import LEASE, WriterLease, busy_message, holder, is_alive, read_lease
-from storage.leftovers import Leftovers, find_leftovers
-from storage.place import Place
+from storage.places.place import Place
 from storage.shelf import bank_places
 
 SHOWN = 20

@@ -7,7 +7,7 @@ once must read the same for ever.
 
 from storage.errors import SpecMismatch
 from storage.layout import array_layouts, part_shapes
-from storage.place import Place
+from storage.places.place import Place
 from storage.spec import BankSpec, Kept
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from storage.errors import BankBusy, BankError
-from storage.place import Place
+from storage.places.place import Place
 
 LEASE = "lease.json"
 HEARTBEAT_SECONDS = 5.0

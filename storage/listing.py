@@ -12,8 +12,8 @@ import pyarrow as pa
 from storage.clip_table import LISTING, from_parquet, to_parquet
 from storage.commit import FileDigest
 from storage.errors import CorruptShard
-from storage.names import MAX_WHOLE
-from storage.place import Place
+from storage.places.names import MAX_WHOLE
+from storage.places.place import Place
 from storage.sealed import MAX_BYTES, digest_of, seal, unseal
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from storage.commit import FileDigest
 from storage.errors import NotABank, OtherFormat, SpecMismatch
 from storage.layout import array_layouts
-from storage.place import Place
+from storage.places.place import Place
 from storage.sealed import MAX_BYTES, check_of
 from storage.skeleton import ROOT, root_metadata
 from storage.spec import BankSpec, differences

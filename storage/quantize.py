@@ -1,15 +1,15 @@
 """Tokens as int8 and attention maps as uint8, with their scales as plain arrays.
 
-A CLIP tower has a few channels that are 50 to 100 times larger than the rest, and a CLS token that is larger
-than the patches. One scale per token drowns the small channels, one per channel drowns the patches. So a value
-has two scales, token_scale[t, l] * channel_scale[c]: a channel's is its largest value over the lengths of the
-tokens, a token's its largest value over the scales of the channels, and no value is clipped.
+A CLIP tower has a few channels that are 50 to 100 times larger than the rest, and a CLS token that is
+larger than the patches. One scale per token drowns the small channels, one per channel drowns the patches.
+So a value has two scales, token_scale[t, l] * channel_scale[c]: a channel's is its largest value over the
+lengths of the tokens, a token's its largest value over the scales of the channels, and no value is clipped.
 
 A map's row is mostly small shares beside a few large ones, so what is stored is the root of a share over the
 row's largest, and the scale makes a row sum to 1 exactly.
 
-The functions take numpy arrays and torch tensors, on any device, and give the same bytes for both: scales come
-from maxima and from sums of whole numbers, which do not depend on the order of summation.
+The functions take numpy arrays and torch tensors, on any device, and give the same bytes for both: scales
+come from maxima and from sums of whole numbers, which do not depend on the order of summation.
 """
 
 from typing import Any
@@ -108,7 +108,9 @@ def dequantize_map(values: Any, scale: Any) -> Any:
 
 
 def _channel_scales(values: Any) -> Any:
-    """(..., C): each channel's largest value over the lengths of the tokens without their largest channels."""
+    """(..., C): each channel's largest value over the lengths of the tokens without their largest channels.
+    
+    """
     xp = array_namespace(values)
     lengths = _lengths(values)
     peaks = _largest(values / _divisor(lengths)[..., None], (-3, -2))

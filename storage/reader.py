@@ -28,7 +28,7 @@ from storage.facts import read_facts
 from storage.layout import ArrayLayout, array_layouts, array_name, derived_blocks, scales_of
 from storage.listing import listing_files, read_listing
 from storage.manifest import read_manifest
-from storage.place import open_place
+from storage.places.place import open_place
 from storage.quantize import dequantize_map, dequantize_tokens
 from storage.sealed import digest_of
 from storage.shard_file import ShardFile, Verify

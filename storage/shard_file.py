@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from storage.commit import ShardRecord
 from storage.errors import CorruptShard
 from storage.layout import ArrayLayout
-from storage.place import OpenFile, Place
+from storage.places.place import OpenFile, Place
 from storage.shard_index import ABSENT, CRC_BYTES, checksum, index_bytes, parse_index
 
 Verify = Literal["first-touch", "always", "never"]

@@ -20,7 +20,7 @@ from storage.errors import BankBusy, Unstorable
 from storage.layout import ArrayLayout, part_layouts
 from storage.lease import held_by
 from storage.manifest import read_manifest
-from storage.place import FileWriter, Place, open_place
+from storage.places.place import FileWriter, Place, open_place
 from storage.sealed import digest_of
 from storage.shard_index import CRC_BYTES, checksum, empty_index, pack_index
 from storage.statistics import Statistics, merged

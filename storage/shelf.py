@@ -17,9 +17,9 @@ from storage.errors import BankError, NotABank, SpecMismatch
 from storage.growth import grown
 from storage.lease import live_run
 from storage.listing import listing_name
-from storage.local_place import LocalPlace
 from storage.manifest import Manifest, read_manifest
-from storage.place import Place, open_place
+from storage.places.local_place import LocalPlace
+from storage.places.place import Place, open_place
 from storage.reader import Bank
 from storage.spec import BankSpec
 from storage.writer import is_bank

@@ -15,7 +15,7 @@ from array_api_compat import array_namespace
 from storage.commit import FileDigest
 from storage.errors import CorruptShard
 from storage.layout import WEIGHTS, weight_name, weight_shapes
-from storage.place import Place
+from storage.places.place import Place
 from storage.sealed import digest_of
 from storage.skeleton import weight_files
 from storage.spec import BankSpec

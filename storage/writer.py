@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from storage.checks.metadata_check import read_or_none, rows_of_arrays
 from storage.clip_table import LISTING, check_labels, labels_by_key, refuse_relabelling, table_from
 from storage.commit import ShardRecord, read_records
 from storage.errors import BankError, CorruptShard, SpecMismatch
@@ -25,9 +26,8 @@ from storage.layout import rows_per_shard
 from storage.lease import LEASE, WriterLease
 from storage.listing import append_listing, read_listing
 from storage.manifest import Manifest, read_manifest, refuse_other_spec, write_manifest
-from storage.metadata_check import read_or_none, rows_of_arrays
-from storage.names import is_temporary
-from storage.place import Place, open_place
+from storage.places.names import is_temporary
+from storage.places.place import Place, open_place
 from storage.skeleton import ROOT, array_metadata, same_metadata
 from storage.spec import BankSpec
 from storage.weights import read_weights, write_weights

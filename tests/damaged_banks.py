@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from storage import Bank, BankError, BankWriter, open_place
-from storage.finding import Finding
+from storage.checks.finding import Finding
+from storage.checks.survey import Survey, take_survey
+from storage.checks.verify import check_shards
 from storage.sealed import digest_of, seal
 from storage.shard_index import checksum_bytes
-from storage.survey import Survey, take_survey
-from storage.verify import check_shards
 from tests.small_banks import clip_line, frozen_weights, row_values, small_spec, write_shard
 
 CLIPS, FAILED, SHARD_ROWS = 6, 1, 4

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from storage.names import is_temporary, temporary_name
-from storage.place import Place, open_place
+from storage.places.names import is_temporary, temporary_name
+from storage.places.place import Place, open_place
 
 Check = Callable[[Place], None]
 

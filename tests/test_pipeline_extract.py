@@ -204,7 +204,7 @@ def test_a_wrong_or_empty_folder_is_refused(model, tmp_path):
 
 
 def test_a_disk_too_small_is_refused_before_anything_runs(source, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("storage.local_place.LocalPlace.free_bytes", lambda place: 1000)
+    monkeypatch.setattr("storage.places.local_place.LocalPlace.free_bytes", lambda place: 1000)
     said = run_in_process(config_for(source, model, tmp_path / "bank"))
     assert "take about" in said
     assert "0.00 GB free" in said

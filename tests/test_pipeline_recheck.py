@@ -7,8 +7,8 @@ from backbones.weights import BackboneConfig
 from pipeline.recheck import Recheck, backbone_of, plan_of, relative_difference
 from pipeline.recipes import recipes
 from storage import Bank, BankSpec, SpecMismatch, open_place
-from storage.survey import take_survey
-from storage.verify import check_shards
+from storage.checks.survey import take_survey
+from storage.checks.verify import check_shards
 from tests.damaged_banks import commit_instead
 from tests.encoded_banks import draw_videos, encode_bank
 from tests.small_banks import small_spec, write_bank

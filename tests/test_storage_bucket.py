@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from storage.errors import StoreError
-from storage.object_place import ObjectPlace
-from storage.retries import Retries
+from storage.places.object_place import ObjectPlace
+from storage.places.retries import Retries
 from tests import s3_server
 from tests.s3_server import Faults, fresh_url, proxy
 

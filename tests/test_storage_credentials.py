@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from storage.credentials import clean_url, connection
 from storage.errors import StoreError
-from storage.object_place import ObjectPlace
-from storage.place import open_place
-from storage.retries import Retries
+from storage.places.credentials import clean_url, connection
+from storage.places.object_place import ObjectPlace
+from storage.places.place import open_place
+from storage.places.retries import Retries
 from tests import s3_server
 from tests.s3_server import KEY, clear_credentials, fresh_url
 

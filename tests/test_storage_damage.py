@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from storage import Bank, CorruptShard, open_place
+from storage.checks.survey import readable_records, take_survey
+from storage.checks.verify import repair
 from storage.commit import record_name
 from storage.errors import OtherFormat
 from storage.shard_index import index_bytes
-from storage.survey import readable_records, take_survey
-from storage.verify import repair
 from tests.damaged_banks import (
     SHARD_ROWS,
     array_of,

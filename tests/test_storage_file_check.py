@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from storage import Bank, ShardRecord, open_place
-from storage.file_check import FileCheck
-from storage.local_place import LocalFile
+from storage.checks.file_check import FileCheck
+from storage.places.local_place import LocalFile
 from storage.shard_index import index_bytes, pack_index, parse_index
 from tests.damaged_banks import commit_instead, with_row
 from tests.small_banks import row_values, small_spec, write_bank
@@ -44,7 +44,7 @@ def fault(bank, name=NAME, *, slots=range(ROWS), seen=None, record: ShardRecord 
 def test_a_sound_file_in_pieces_of_any_size(bank, monkeypatch):
     size = file_of(bank).stat().st_size
     for piece in (1, 3000, 10**7):
-        monkeypatch.setattr("storage.file_check.PIECE_BYTES", piece)
+        monkeypatch.setattr("storage.checks.file_check.PIECE_BYTES", piece)
         seen = []
         assert fault(bank, seen=seen) == ""
         assert sum(seen) == size
@@ -132,7 +132,7 @@ def test_a_bad_sector_is_a_finding_and_a_lost_connection_is_not(bank, monkeypatc
 def test_memory_is_a_piece_and_not_a_file(tmp_path, monkeypatch):
     write_bank(tmp_path / "bank", 64, small_spec(frames=16))
     record = Bank(tmp_path / "bank").records[0, 0]
-    monkeypatch.setattr("storage.file_check.PIECE_BYTES", 8192)
+    monkeypatch.setattr("storage.checks.file_check.PIECE_BYTES", 8192)
     tracemalloc.start()
     try:
         assert fault(tmp_path / "bank", slots=range(64), record=record) == ""

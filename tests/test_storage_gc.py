@@ -8,11 +8,11 @@ import pytest
 
 import framebank
 from storage import Bank, BankBusy, BankWriter, CorruptShard, open_place
+from storage.checks.leftovers import find_leftovers
+from storage.checks.survey import take_survey
+from storage.checks.verify import check_shards
 from storage.gc import collect
-from storage.leftovers import find_leftovers
-from storage.names import temporary_name
-from storage.survey import take_survey
-from storage.verify import check_shards
+from storage.places.names import temporary_name
 from tests.small_banks import clip_line, frozen_weights, small_spec, write_bank, write_shard
 
 DEAD = """

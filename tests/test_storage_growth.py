@@ -4,7 +4,7 @@ import pytest
 
 from storage import Bank, BankWriter, CorruptShard, Kept, SpecMismatch, array_layouts, part_layouts
 from storage.growth import grown, needed_parts
-from storage.local_place import LocalPlace
+from storage.places.local_place import LocalPlace
 from tests.small_banks import clip_line, frozen_weights, row_values, small_spec, write_bank, write_shard
 
 HERE = LocalPlace("/nowhere")

@@ -3,8 +3,8 @@
 import pytest
 
 from storage import BankWriter, NotABank, open_place
-from storage.leftovers import find_leftovers, kind_of
-from storage.names import temporary_name
+from storage.checks.leftovers import find_leftovers, kind_of
+from storage.places.names import temporary_name
 from tests.small_banks import frozen_weights, small_spec, write_bank, write_shard
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from storage import Bank, BankWriter, CorruptShard
 from storage.listing import listing_files, read_listing
-from storage.local_place import LocalPlace
+from storage.places.local_place import LocalPlace
 from tests.small_banks import clip_line, small_spec, write_bank, write_shard
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.local_place import LocalPlace
-from storage.place import open_place
+from storage.places.local_place import LocalPlace
+from storage.places.place import open_place
 from tests.place_contract import CHECKS
 
 

@@ -6,9 +6,9 @@ import boto3
 import pytest
 
 from storage.errors import StoreError
-from storage.object_file import PART_BYTES
-from storage.object_place import ObjectPlace
-from storage.retries import Retries
+from storage.places.object_file import PART_BYTES
+from storage.places.object_place import ObjectPlace
+from storage.places.retries import Retries
 from tests import s3_server
 from tests.place_contract import names
 from tests.s3_server import BUCKET, Faults, fresh_url, proxy

@@ -9,8 +9,8 @@ import obstore
 import pytest
 
 from storage.errors import StoreError
-from storage.object_place import ObjectPlace
-from storage.retries import Retries
+from storage.places.object_place import ObjectPlace
+from storage.places.retries import Retries
 from tests import s3_server
 from tests.place_contract import CHECKS, names, race
 from tests.s3_server import BUCKET, Faults, fresh_url, proxy

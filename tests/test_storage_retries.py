@@ -9,7 +9,7 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from storage.retries import Retries, passes, store_error
+from storage.places.retries import Retries, passes, store_error
 from tests.s3_server import clear_credentials, complaint, running
 
 URL = "s3://bank-bucket/bank"

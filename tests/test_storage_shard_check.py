@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-import storage.shard_check
+import storage.checks.shard_check
 from storage import Bank, BankWriter, open_place
+from storage.checks.shard_check import check_shard
+from storage.checks.survey import take_survey
 from storage.clip_table import FACTS, to_parquet
-from storage.shard_check import check_shard
-from storage.survey import take_survey
 from tests.damaged_banks import commit_instead
 from tests.small_banks import small_spec, write_bank, write_shard
 
@@ -98,7 +98,7 @@ def test_a_part_may_lack_what_the_first_has(bank):
 
 
 def test_a_shard_made_anew_while_it_is_looked_at_is_no_damage(bank, monkeypatch):
-    real, made = storage.shard_check.current_record, []
+    real, made = storage.checks.shard_check.current_record, []
 
     def meanwhile(place, key):
         if not made:
@@ -107,7 +107,7 @@ def test_a_shard_made_anew_while_it_is_looked_at_is_no_damage(bank, monkeypatch)
                 write_shard(bank, 0, writer=writer)
         return real(place, key)
 
-    monkeypatch.setattr("storage.shard_check.current_record", meanwhile)
+    monkeypatch.setattr("storage.checks.shard_check.current_record", meanwhile)
     (bank / "features/pooled/c/0/0/0").unlink()
     assert faults(bank) == []
     assert made

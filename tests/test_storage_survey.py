@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from storage import Bank, BankWriter, CorruptShard, NotABank, open_place
+from storage.checks.metadata_check import weight_names
+from storage.checks.survey import Survey, listing_fault, take_survey
 from storage.clip_table import LISTING, table_from
 from storage.listing import append_listing
-from storage.metadata_check import weight_names
 from storage.sealed import seal
 from storage.skeleton import weight_files
-from storage.survey import Survey, listing_fault, take_survey
 from tests.small_banks import clip_line, frozen_weights, small_spec, write_bank, write_shard
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from storage import MAPS, ArrayLayout, array_layouts, quantize_map, quantize_tokens
-from storage.value_check import first_fault
+from storage.checks.value_check import first_fault
 from tests.small_banks import row_values, small_spec
 
 

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from storage import ATTENTION_MODES, Bank, BankBusy, BankWriter, open_place
-from storage.survey import take_survey
-from storage.verify import check_shards, committed_bytes, repair
+from storage.checks.survey import take_survey
+from storage.checks.verify import check_shards, committed_bytes, repair
 from tests.small_banks import clip_line, frozen_weights, small_spec, write_bank, write_shard
 
 

@@ -7,7 +7,7 @@ import torch
 from backbones.taps import FrozenTower
 from backbones.weights import BackboneConfig, load_clip
 from storage import Bank, BankWriter, CorruptShard, weight_name
-from storage.local_place import LocalPlace
+from storage.places.local_place import LocalPlace
 from storage.weights import block_weights, derive_qk
 from tests.small_banks import frozen_weights, small_spec, write_bank
 from tests.small_clips import write_config

@@ -10,14 +10,14 @@ name are not the bank's, and nobody's to remove.
 import re
 from dataclasses import dataclass
 
+from storage.checks.survey import Survey, take_survey
 from storage.commit import files_of, record_name, shard_of
 from storage.errors import CorruptShard
 from storage.lease import LEASE
 from storage.listing import count_listings, listing_name, record_of
-from storage.names import Entry
-from storage.place import Place
+from storage.places.names import Entry
+from storage.places.place import Place
 from storage.skeleton import ROOT, array_metadata
-from storage.survey import Survey, take_survey
 
 OWN_NAMES = {
     "temporary file": r"(.*/)?\.[^/]+\.[0-9a-f]{12}\.tmp",

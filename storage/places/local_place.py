@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from storage.errors import DiskTooSmall
-from storage.names import MAX_WHOLE, Entry, refuse_large, temporary_name
+from storage.places.names import MAX_WHOLE, Entry, refuse_large, temporary_name
 
 
 class LocalPlace:

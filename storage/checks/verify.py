@@ -11,13 +11,13 @@ import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from storage.checks.file_check import Advance
+from storage.checks.finding import Finding
+from storage.checks.shard_check import check_shard
+from storage.checks.survey import Key, Survey, take_survey
 from storage.commit import record_name
-from storage.file_check import Advance
-from storage.finding import Finding
 from storage.lease import WriterLease
-from storage.place import Place
-from storage.shard_check import check_shard
-from storage.survey import Key, Survey, take_survey
+from storage.places.place import Place
 
 THREADS = 4
 """Shards that are read at a time."""

@@ -19,11 +19,11 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
-from storage.bucket import Bucket
 from storage.errors import StoreError
-from storage.names import MAX_WHOLE, Entry, refuse_large, temporary_name
-from storage.object_file import ObjectFile, ObjectWriter, put
-from storage.retries import REFUSALS, Retries, passes
+from storage.places.bucket import Bucket
+from storage.places.names import MAX_WHOLE, Entry, refuse_large, temporary_name
+from storage.places.object_file import ObjectFile, ObjectWriter, put
+from storage.places.retries import REFUSALS, Retries, passes
 
 PATIENT = Retries()
 LIST_PAGE = 1000

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from storage.checks.file_check import Advance, FileCheck, Rows
+from storage.checks.finding import Finding, cause
+from storage.checks.survey import Key, Survey
 from storage.clip_table import OUTCOMES, WRITTEN
 from storage.commit import ShardRecord, facts_name, read_record, record_name
 from storage.errors import CorruptShard
 from storage.facts import read_facts
-from storage.file_check import Advance, FileCheck, Rows
-from storage.finding import Finding, cause
 from storage.layout import ArrayLayout, part_layouts
-from storage.place import Place
-from storage.survey import Key, Survey
+from storage.places.place import Place
 
 LOOKS = 5
 """How often a shard is looked at that runs keep replacing."""

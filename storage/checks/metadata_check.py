@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from statistics import median_low
 
-from storage.finding import Finding
+from storage.checks.finding import Finding
 from storage.layout import weight_shapes
 from storage.lease import live_run
 from storage.manifest import Manifest
-from storage.place import Place
+from storage.places.place import Place
 from storage.sealed import MAX_BYTES, digest_of
 from storage.skeleton import ROOT, array_metadata, root_metadata, same_metadata
 from storage.spec import BankSpec

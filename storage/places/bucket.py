@@ -13,9 +13,9 @@ from typing import TypeVar
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
-from storage.credentials import clean_url, connection
 from storage.errors import StoreError
-from storage.retries import REFUSALS, Retries, code_of, passes, store_error
+from storage.places.credentials import clean_url, connection
+from storage.places.retries import REFUSALS, Retries, code_of, passes, store_error
 
 T = TypeVar("T")
 

@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from storage.checks.finding import Finding, cause
+from storage.checks.metadata_check import metadata_findings, root_findings, weight_findings
 from storage.clip_table import LISTING, WRITTEN
 from storage.commit import OPENERS, ShardRecord, facts_name, read_record, record_name, shard_of
 from storage.errors import CorruptShard, NotABank, OtherFormat
-from storage.finding import Finding, cause
 from storage.layout import part_layouts
 from storage.listing import count_listings, listing_name, read_part, read_promise, record_of
 from storage.manifest import Manifest, read_manifest
-from storage.metadata_check import metadata_findings, root_findings, weight_findings
-from storage.place import Place
+from storage.places.place import Place
 from storage.skeleton import ROOT
 from storage.spec import BankSpec
 

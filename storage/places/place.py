@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from storage.local_place import LocalPlace
-from storage.names import MAX_WHOLE, Entry
+from storage.places.local_place import LocalPlace
+from storage.places.names import MAX_WHOLE, Entry
 
 URL_SCHEMES = ("s3", "gs", "az")
 
@@ -121,6 +121,6 @@ def open_place(location: str | Path) -> Place:
     if scheme not in URL_SCHEMES:
         known = ", ".join(f"{name}://" for name in ("file", *URL_SCHEMES))
         raise ValueError(f"expected a folder or a URL that begins with {known}, found {scheme}://...")
-    from storage.object_place import ObjectPlace  # obstore is loaded only where a URL is used
+    from storage.places.object_place import ObjectPlace  # obstore is loaded only where a URL is used
 
     return ObjectPlace(str(location))

@@ -13,11 +13,11 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from storage.checks.value_check import first_fault
 from storage.commit import FileDigest, ShardRecord
 from storage.layout import ArrayLayout, scales_of
-from storage.place import OpenFile, Place
+from storage.places.place import OpenFile, Place
 from storage.shard_index import ABSENT, CRC_BYTES, checksum, index_bytes, parse_index
-from storage.value_check import first_fault
 
 PIECE_BYTES = 8 * 2**20
 NAMED = 4

@@ -11,7 +11,7 @@ import numpy as np
 import obstore
 from obstore.exceptions import PreconditionError
 
-from storage.bucket import Bucket
+from storage.places.bucket import Bucket
 
 PART_BYTES = 16 << 20  # S3 takes 10,000 parts, so files of up to 160 GB
 PARTS_AT_ONCE = 4
