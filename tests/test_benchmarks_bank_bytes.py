@@ -12,9 +12,10 @@ SMALL = Extent(train=12, test=8, steps=2, seeds=2, compared=6)
 def test_every_figure_is_there():
     figures = measure(SMALL)
     assert figures.keys() >= BARS.keys()
-    assert figures["decoders"].keys() == {f"{tokens} {task}" for tokens in ("real", "injected") for task in LABELS}
-    assert figures["logit_rel_l2"] == max(each["logit_rel_l2"] for each in figures["decoders"].values())
-    assert figures["top1_agreement"] == min(each["top1_agreement"] for each in figures["decoders"].values())
+    decoders = figures["decoders"]
+    assert decoders.keys() == {f"{tokens} {task}" for tokens in ("real", "injected") for task in LABELS}
+    assert figures["logit_rel_l2"] == max(each["logit_rel_l2"] for each in decoders.values())
+    assert figures["top1_agreement"] == min(each["top1_agreement"] for each in decoders.values())
     assert 0 < figures["logit_rel_l2"] < BARS["logit_rel_l2"]
     assert figures["schemes"].keys() == SCHEMES.keys()
     assert figures["schemes"][OURS]["logit_rel_l2"] < figures["schemes"]["channel"]["logit_rel_l2"]
@@ -22,7 +23,8 @@ def test_every_figure_is_there():
     for label in LABELS:
         found = figures["accuracy"][label]
         assert len(found["float16"]) == len(found["int8"]) == SMALL.seeds
-        assert found["difference"] == pytest.approx(np.mean(found["int8"]) - np.mean(found["float16"]), abs=0.01)
+        difference = np.mean(found["int8"]) - np.mean(found["float16"])
+        assert found["difference"] == pytest.approx(difference, abs=0.01)
 
 
 def test_megabytes_of_a_clip():
