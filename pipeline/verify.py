@@ -59,7 +59,7 @@ class VerifyCommand:
     backbone: GivenBackbone = field(default_factory=GivenBackbone)
     """What encodes them."""
     device: str = ""
-    """Where: cpu or cuda; empty takes cuda where there is one."""
+    """Where they are encoded: cpu or cuda; empty takes cuda where there is one."""
 
 
 def verify(command: VerifyCommand, console: Console) -> int:

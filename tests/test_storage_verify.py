@@ -6,10 +6,15 @@ import threading
 
 import pytest
 
-from storage import ATTENTION_MODES, Bank, BankBusy, BankWriter, open_place
+from storage import ATTENTION_MODES, Bank, BankBusy, BankWriter, Standing, open_place, standings
 from storage.checks.survey import take_survey
 from storage.checks.verify import check_shards, committed_bytes, repair
+from storage.gc import collect
+from storage.summary import summarise
+from tests import s3_server
 from tests.small_banks import clip_line, frozen_weights, small_spec, write_bank, write_shard
+
+server, front = s3_server.server, s3_server.front
 
 
 def findings(path, **options) -> list[str]:
@@ -119,3 +124,26 @@ def test_a_bank_is_sound_at_every_moment_of_its_being_written(four_shards):
         stop.set()
         thread.join()
     assert written[0] > 3
+
+
+def test_a_bank_in_a_bucket_is_checked_repaired_and_tidied_alike(front):
+    url = f"{s3_server.fresh_url()}/bank"
+    write_bank(url, 3, failed=(1,))
+    digest, place = Bank(url).digest, open_place(url)
+    assert findings(url) == []
+    name = "features/pooled/c/0/0/0"
+    data = bytearray(place.read(name))
+    data[5] ^= 1
+    place.write(name, bytes(data))
+    place.write("shards/00007.parquet", b"left over")
+    assert [found.split(";")[0] for found in findings(url)] == [f"{name}: crc32c wrong for row 0"]
+    assert repair(place, [(0, 0)]) == [(0, 0)]
+    assert collect(place, dry_run=False).count > 1  # the shard's files as well: no record names them now
+    with BankWriter(url, small_spec()) as writer:
+        write_shard(url, 0, writer=writer, failed=(1,))
+    assert findings(url) == []
+    assert Bank(url).digest == digest
+    (standing,) = standings(url.rpartition("/")[0])
+    assert isinstance(standing, Standing)
+    assert (standing.location, standing.rows, standing.read) == (url, 2, None)
+    assert summarise(Bank(url))["bytes"] == standing.bytes
