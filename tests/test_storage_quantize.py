@@ -107,6 +107,15 @@ def test_outlier_channels_and_a_large_class_token_leave_the_rest_its_precision()
     assert relative(per_token, patches).max() > 0.2
 
 
+def test_first_digits_alone_are_off_by_half_a_step():
+    values = np.random.default_rng(4).standard_normal((2, 3, 5, 24)).astype(np.float32)
+    levels, token_scale, channel_scale = quantize_tokens(values)
+    found = dequantize_tokens(levels[..., :24], token_scale, channel_scale)
+    step = token_scale[..., None] * channel_scale[:, None, None]
+    assert (abs(found - values) <= step * HALF).all()
+    np.testing.assert_allclose(found, levels[..., :24] * step, rtol=1e-6)
+
+
 def test_a_batch_is_quantised_row_by_row():
     values = np.random.default_rng(1).standard_normal((2, 3, 4, 5, 6)).astype(np.float32)
     whole = quantize_tokens(values)
