@@ -1,9 +1,9 @@
 """`framebank gc BANK_OR_SHELF [--dry-run]`: give back what dead runs left in a bank, or in each of a shelf.
 
-What a leftover is, see `storage.checks.leftovers`. It is removed under the writer lease, so never while a run is
-writing; that bank is refused (`BankBusy`). With `--dry-run` nothing is removed and no lease is taken; while a
-run is writing, any file without a record may be that run's, and nothing is listed. Files that are not named
-as a bank names its own are shown as unknown and never touched.
+What a leftover is, see `storage.checks.leftovers`. It is removed under the writer lease, so never while a
+run is writing; that bank is refused (`BankBusy`). With `--dry-run` nothing is removed and no lease is
+taken; while a run is writing, any file without a record may be that run's, and nothing is listed. Files
+that are not named as a bank names its own are shown as unknown and never touched.
 
 Exit codes: 0 done, or nothing to do; 1 a bank is busy or damaged (the others are done); 2 no bank there.
 """
