@@ -61,7 +61,7 @@ class Extent:
 
     train: int = 600
     """Clips to learn from."""
-    test: int = 1200
+    test: int = 1000
     """Clips held out; even."""
     steps: int = 300
     """Of each decoder."""

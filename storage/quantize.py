@@ -1,17 +1,40 @@
 """Tokens as int8 and attention maps as uint8, with their scales as plain arrays.
 
-A CLIP tower has a few channels that are 50 to 100 times larger than the rest, and a CLS token that is
-larger than the patches. One scale per token drowns the small channels, one per channel drowns the patches.
-So a value has two scales, token_scale[t, l] * channel_scale[c]: a channel's is its largest value over the
-lengths of the tokens, a token's its largest value over the scales of the channels, and no value is clipped.
+A CLIP tower has a few channels that are 50 to 100 times larger than the rest, and a CLS token that is larger
+than the patches. One scale per token drowns the small channels, one per channel drowns the patches. So a
+value has two, token_scale[t, l] * channel_scale[c]: a channel's is its largest value over the lengths of the
+tokens, a token's its largest value over the scales of the channels, and no value is clipped. Few as they are,
+the largest channels make up most of what a LayerNorm leaves of a token, so the 8 with the largest scales have
+a second digit, another int8 that divides a step into 254: that makes them as good as float16 for 1 % more
+bytes. They do not count in the lengths, as long as there is anything else.
 
-A map's row is mostly small shares beside a few large ones, so what is stored is the root of a share over the
-row's largest, and the scale makes a row sum to 1 exactly.
+How far logits move from those of float16, and how many of 600 held-out clips keep their top-1; decoders of
+motion that were trained on float16, on a tiny CLIP's tokens and on the same with outliers injected (3
+channels times 100, CLS times 50). MB are a clip's of ViT-B/16, 8 frames and 4 blocks, maps included:
+
+    scales per                         MB    real              injected
+    token and channel, second digits   7.13  0.49 %  100.0 %    0.17 %  100.0 %
+    token and channel                  7.08  0.51 %   99.7 %    0.58 %   99.5 %
+    the same, equal mean squares       7.08  1.01 %   99.5 %    1.44 %   99.0 %
+    32 channels of a token             7.65  0.63 %   99.8 %    2.61 %   98.2 %
+    token                              7.07  0.71 %   99.5 %    4.91 %   95.0 %
+    channel                            7.06  0.64 %   99.5 %    25.1 %   76.0 %
+
+Decoders trained three times as long on the injected tokens lean more on the small channels: there it is 0.6 %
+with second digits and 1.5 % without. Scales that clip, further sweeps over both factors, error diffusion over
+patches or frames and a logarithmic scale were no better or worse. (`python -m benchmarks.bank_bytes`
+measures the table and what becomes of accuracy.)
+
+A map's row is mostly small shares beside a few large ones. What is stored is the root of a share over the
+row's largest, and the scale makes a row sum to 1. The logits move by 0.003 %, with shares instead of roots by
+0.005 %, with logarithms by 0.008 %: next to the tokens' all the same.
 
 The functions take numpy arrays and torch tensors, on any device, and give the same bytes for both: scales
-come from maxima and from sums of whole numbers, which do not depend on the order of summation.
+come from maxima and from sums of whole numbers, which do not depend on the order of summation. Decoding a
+block of a ViT-B/16 row takes 3.9 ms on one core, casting it from float16 5.0 ms.
 """
 
+import math
 from typing import Any
 
 from array_api_compat import array_namespace, device
@@ -108,9 +131,7 @@ def dequantize_map(values: Any, scale: Any) -> Any:
 
 
 def _channel_scales(values: Any) -> Any:
-    """(..., C): each channel's largest value over the lengths of the tokens without their largest channels.
-    
-    """
+    """(..., C): each channel's largest value over the lengths of tokens, their largest channels left out."""
     xp = array_namespace(values)
     lengths = _lengths(values)
     peaks = _largest(values / _divisor(lengths)[..., None], (-3, -2))
@@ -129,10 +150,11 @@ def _fine_channels(channel_scale: Any, count: int) -> Any:
 def _add_to_channels(tokens: Any, places: Any, values: Any) -> None:
     """Add values (..., T, L, K) to the channels `places` (..., K) of tokens (..., T, L, C), in place."""
     xp = array_namespace(tokens)
-    rows = xp.reshape(tokens, (-1, *tokens.shape[-3:]), copy=False)
-    row = xp.arange(rows.shape[0], device=device(tokens))[:, None]
-    added = xp.permute_dims(xp.reshape(values, (-1, *values.shape[-3:])), (0, 3, 1, 2))
-    rows[row, :, :, xp.reshape(places, (-1, places.shape[-1]))] += added
+    count = math.prod(tokens.shape[:-3])
+    rows = xp.reshape(tokens, (count, *tokens.shape[-3:]), copy=False)
+    row = xp.arange(count, device=device(tokens))[:, None]
+    added = xp.permute_dims(xp.reshape(values, (count, *values.shape[-3:])), (0, 3, 1, 2))
+    rows[row, :, :, xp.reshape(places, (count, places.shape[-1]))] += added
 
 
 def _lengths(values: Any) -> Any:

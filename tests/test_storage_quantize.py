@@ -142,6 +142,12 @@ def test_absent_rows_are_nan():
     assert np.isnan(dequantize_map(np.zeros((2, 3, 3), np.uint8), scales)).all()
 
 
+def test_no_rows_are_no_error():
+    stored = quantize_tokens(np.zeros((0, 2, 3, 4), np.float32))
+    assert dequantize_tokens(*stored).shape == (0, 2, 3, 4)
+    assert dequantize_map(*quantize_map(np.zeros((0, 2, 3, 3), np.float32))).shape == (0, 2, 3, 3)
+
+
 def test_inputs_are_left_alone():
     values = np.random.default_rng(3).random((2, 3, 4, 4)).astype(np.float32)
     before = values.copy()
