@@ -22,7 +22,7 @@ channels times 100, CLS times 50). MB are a clip's of ViT-B/16, 8 frames and 4 b
 
 Decoders trained three times as long on the injected tokens lean more on the small channels: there it is 0.6 %
 with second digits and 1.5 % without. Scales that clip, further sweeps over both factors, error diffusion over
-patches or frames and a logarithmic scale were no better or worse. (`python -m benchmarks.bank_bytes`
+patches or frames, and logarithmic levels gained nothing, most of them lost. (`python -m benchmarks.bank_bytes`
 measures the table and what becomes of accuracy.)
 
 A map's row is mostly small shares beside a few large ones. What is stored is the root of a share over the
