@@ -21,7 +21,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
@@ -63,10 +62,10 @@ class Extent:
     """Clips to learn from."""
     test: int = 1000
     """Clips held out; even."""
-    steps: int = 300
+    steps: int = 240
     """Of each decoder."""
     seeds: int = 3
-    """Decoders of each kind."""
+    """Decoders of each kind; of those for injected tokens there is one."""
     compared: int = 600
     """Held-out clips that the rivals are judged on."""
 
@@ -76,7 +75,7 @@ QUICK = Extent(train=160, test=160, steps=60, seeds=1, compared=160)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
-    """A decoder that learned from float16, and its logits (n, K) of the held-out clips."""
+    """A decoder, and its logits (n, K) of the held-out clips from what it was trained on."""
 
     model: EVLDecoder
     logits: NDArray[np.float32]
@@ -91,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Bytes of an int8 bank, and what they cost a decoder.")
     parser.add_argument("--quick", action="store_true", help="fewer clips, steps and seeds")
     quick: bool = parser.parse_args().quick
-    torch.set_num_threads(psutil.cpu_count(logical=False) or 1)
+    torch.set_num_threads(1)  # of decoders this small, two threads do no more, and less on a busy machine
     figures = measure(QUICK if quick else Extent())
     print_table(figures)
     write_result("bank_bytes-quick" if quick else "bank_bytes", figures)
@@ -100,37 +99,40 @@ def main() -> None:
 def measure(extent: Extent) -> dict[str, Any]:
     """All figures."""
     world = draw_world(extent.train, extent.test)
-    kinds = {"real": world.features, "injected": with_outliers(world.features)}
+    worlds = {"real": world, "injected": replace(world, features=with_outliers(world.features))}
+    seeds = {"real": range(extent.seeds), "injected": range(1)}
     groups = {
-        (tokens, label): train_group(world, features, label, extent)
-        for tokens, features in kinds.items()
+        (tokens, label): train_group(seen, label, extent.steps, seeds[tokens])
+        for tokens, seen in worlds.items()
         for label in LABELS
     }
-    ours = {
-        tokens: features.changed(tokens=rivals.two_digits, maps=rivals.root_map)
-        for tokens, features in kinds.items()
-    }
+    stored = {tokens: int8(seen) for tokens, seen in worlds.items()}
     decoders = {
-        f"{tokens} {label}": judge(group, ours[tokens], world.held_out)
+        f"{tokens} {label}": judge(group, stored[tokens].features, world.held_out)
         for (tokens, label), group in groups.items()
     }
-    stored = replace(world, features=ours["real"])
-    accuracy = {label: accuracies(stored, groups["real", label], label, extent) for label in LABELS}
+    others = {label: train_group(stored["real"], label, extent.steps, seeds["real"]) for label in LABELS}
+    accuracy = {label: accuracies(world, label, groups["real", label], others[label]) for label in LABELS}
     return {
         **sizes(),
         **worst(decoders.values()),
         "accuracy_difference": max((each["difference"] for each in accuracy.values()), key=abs),
         "decoders": decoders,
         "accuracy": accuracy,
-        **compare_rivals(groups, kinds, world.held_out[: extent.compared]),
+        **compare_rivals(groups, worlds, world.held_out[: extent.compared]),
         "bars": BARS,
     }
 
 
-def train_group(world: World, features: Features, label: str, extent: Extent) -> list[Trained]:
+def train_group(world: World, label: str, steps: int, seeds: Iterable[int]) -> list[Trained]:
     """A decoder for each seed."""
-    models = [fit(world, features, label, steps=extent.steps, seed=seed) for seed in range(extent.seeds)]
-    return [Trained(model=model, logits=logits(model, features, world.held_out)) for model in models]
+    models = [fit(world, label, steps=steps, seed=seed) for seed in seeds]
+    return [Trained(model=model, logits=logits(model, world.features, world.held_out)) for model in models]
+
+
+def int8(world: World) -> World:
+    """The same from a bank of int8."""
+    return replace(world, features=world.features.changed(tokens=rivals.two_digits, maps=rivals.root_map))
 
 
 def judge(group: Sequence[Trained], features: Features, rows: NDArray[np.int64]) -> dict[str, float]:
@@ -152,22 +154,23 @@ def worst(judged: Iterable[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def accuracies(stored: World, group: Sequence[Trained], label: str, extent: Extent) -> dict[str, Any]:
+def accuracies(
+    world: World, label: str, float16: Sequence[Trained], int8: Sequence[Trained]
+) -> dict[str, Any]:
     """Accuracy, in percent and seed by seed, of decoders trained and tested on float16 and on int8."""
-    others = train_group(stored, stored.features, label, extent)
-    targets = stored.targets[label][stored.held_out]
+    targets = world.targets[label][world.held_out]
     found = {
         name: [round(100 * float((one.logits.argmax(1) == targets).mean()), 2) for one in trained]
-        for name, trained in (("float16", group), ("int8", others))
+        for name, trained in (("float16", float16), ("int8", int8))
     }
     return found | {"difference": round(fmean(found["int8"]) - fmean(found["float16"]), 2)}
 
 
 def compare_rivals(
-    groups: Groups, kinds: Mapping[str, Features], rows: NDArray[np.int64]
+    groups: Groups, worlds: Mapping[str, World], rows: NDArray[np.int64]
 ) -> dict[str, dict[str, Any]]:
     """Every scheme for tokens before the first seed's decoders, every one for maps before those of motion."""
-    chosen = {tokens: features.part(rows) for tokens, features in kinds.items()}
+    chosen = {tokens: world.features.part(rows) for tokens, world in worlds.items()}
     every = np.arange(len(rows))
     schemes: dict[str, Any] = {}
     for name, (change, extra) in SCHEMES.items():

@@ -128,9 +128,9 @@ def with_outliers(features: Features, *, channels: int = 3, seed: int = 0) -> Fe
     return replace(features, out=(out * 0.5**halvings).astype(np.float16))
 
 
-def fit(world: World, features: Features, label: str, *, steps: int, seed: int) -> EVLDecoder:
-    """A decoder that learned from `features` of the training clips."""
-    config = decoder_config(label, steps, seed)
+def fit(world: World, label: str, *, steps: int, seed: int) -> EVLDecoder:
+    """A decoder that learned from the training clips."""
+    config, features = decoder_config(label, steps, seed), world.features
     frames, _, width = features.out.shape[1:]
     side = round(features.map_prev.shape[-1] ** 0.5)
     shape = TokenShape(width=width, frames=frames, grid=(side, side))

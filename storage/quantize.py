@@ -21,9 +21,9 @@ channels times 100, CLS times 50). MB are a clip's of ViT-B/16, 8 frames and 4 b
     channel                            7.06  0.64 %   99.5 %    25.1 %   76.0 %
 
 Decoders trained three times as long on the injected tokens lean more on the small channels: there it is 0.6 %
-with second digits and 1.5 % without. Scales that clip, further sweeps over both factors, error diffusion over
-patches or frames, and logarithmic levels gained nothing, most of them lost. (`python -m benchmarks.bank_bytes`
-measures the table and what becomes of accuracy.)
+with second digits and 1.5 % without. Scales that clip gained nothing; further sweeps over both factors, error
+diffusion over patches or frames, and logarithmic levels lost. (`python -m benchmarks.bank_bytes` measures the
+table, and what becomes of accuracy.)
 
 A map's row is mostly small shares beside a few large ones. What is stored is the root of a share over the
 row's largest, and the scale makes a row sum to 1. The logits move by 0.003 %, with shares instead of roots by

@@ -41,7 +41,7 @@ def test_megabytes_of_a_clip():
 
 def test_other_features_are_seen_and_the_same_are_not():
     world = draw_world(12, 8)
-    model = fit(world, world.features, "motion", steps=2, seed=0)
+    model = fit(world, "motion", steps=2, seed=0)
     group = [Trained(model=model, logits=logits(model, world.features, world.held_out))]
     same = judge(group, world.features, world.held_out)
     assert same == {"logit_rel_l2": 0, "top1_agreement": 1}

@@ -43,7 +43,7 @@ def test_a_change_is_made_of_every_row_and_of_what_was_asked(world):
 
 def test_a_decoder_learns_and_the_seed_decides(world):
     rows = np.arange(24)
-    one, two, other = (fit(world, world.features, "appearance", steps=25, seed=seed) for seed in (0, 0, 1))
+    one, two, other = (fit(world, "appearance", steps=25, seed=seed) for seed in (0, 0, 1))
     found = logits(one, world.features, rows)
     np.testing.assert_array_equal(found, logits(two, world.features, rows))
     assert not np.array_equal(found, logits(other, world.features, rows))
