@@ -126,10 +126,14 @@ def joined(listing: pa.Table, facts: pa.Table, views: int) -> pa.Table:
     return pa.table(columns)
 
 
+def end_of_rows(listing: pa.Table, views: int) -> int:
+    """One past the last row slot that a listed clip owns, the gaps between listings included."""
+    return int(np.asarray(listing["row"]).max()) + views if listing.num_rows else 0
+
+
 def covers(listing: pa.Table, facts: pa.Table, views: int) -> bool:
     """Whether a listing reaches as far as facts do."""
-    end = int(np.asarray(listing["row"]).max()) + views if listing.num_rows else 0
-    return facts.num_rows == 0 or int(np.asarray(facts["row"]).max()) < end
+    return facts.num_rows == 0 or int(np.asarray(facts["row"]).max()) < end_of_rows(listing, views)
 
 
 def check_labels(have: pa.Table, more: pa.Table) -> None:

@@ -7,12 +7,14 @@ hosts, attempts) stands under `provenance`, and that and the statistics are not 
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from storage.errors import CorruptShard
+from storage.places.names import MAX_WHOLE
 from storage.places.place import Place
 from storage.sealed import MAX_BYTES, digest_of, seal, unseal
 from storage.spec import canonical
@@ -29,6 +31,11 @@ class FileDigest:
     """Its size."""
     blake3: str
     """Its BLAKE3-256 digest in hex."""
+
+    @classmethod
+    def of(cls, data: "bytes") -> "FileDigest":
+        """What is to be promised of a file with this content."""
+        return cls(bytes=len(data), blake3=digest_of(data))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +73,19 @@ class ShardRecord:
     def bytes(self) -> int:
         """Size of all its files."""
         return sum(file.bytes for file in self.files.values())
+
+
+def read_promised(place: Place, name: str, promise: FileDigest, most: int = MAX_WHOLE) -> bytes:
+    """A whole file, held against what is promised of it.
+
+    Raises:
+        FileNotFoundError: it is gone.
+        ValueError: it is larger than promised or than `most` bytes, or has another digest.
+    """
+    data = place.read(name, min(promise.bytes, most))
+    if FileDigest.of(data) != promise:
+        raise ValueError("its digest is not the recorded one")
+    return data
 
 
 def shard_stem(shard: int, part: int) -> str:
@@ -154,6 +174,15 @@ def read_records(place: Place, names: Iterable[str] | None = None) -> dict[tuple
     with ThreadPoolExecutor(OPENERS) as pool:
         records = pool.map(lambda key: read_record(place, key[1], key[0]), wanted)
         return dict(zip(wanted, records, strict=True))
+
+
+def first_part_outcomes(records: Mapping[tuple[int, int], ShardRecord]) -> dict[str, int]:
+    """Row slots by outcome over all shards of the first part, which knows what became of each row."""
+    total: Counter[str] = Counter()
+    for (part, _), record in records.items():
+        if part == 0:
+            total.update(record.outcomes)
+    return dict(total)
 
 
 def files_of(records: Mapping[Any, ShardRecord]) -> dict[str, FileDigest]:

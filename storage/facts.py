@@ -3,10 +3,9 @@
 import pyarrow as pa
 
 from storage.clip_table import FACTS, from_parquet
-from storage.commit import ShardRecord, facts_name
+from storage.commit import ShardRecord, facts_name, read_promised
 from storage.errors import CorruptShard
 from storage.places.place import Place
-from storage.sealed import digest_of
 
 MAX_FACTS_BYTES = 2**28
 """A shard has at most some ten thousand rows; a larger table is damage or malice, and is not read."""
@@ -20,11 +19,7 @@ def read_facts(place: Place, record: ShardRecord) -> pa.Table:
     """
     name = facts_name(record.shard, record.part)
     try:
-        promise = record.files[name]
-        data = place.read(name, min(promise.bytes, MAX_FACTS_BYTES))
-        if len(data) != promise.bytes or digest_of(data) != promise.blake3:
-            raise ValueError("its digest is not the recorded one")
-        return from_parquet(data, FACTS)
+        return from_parquet(read_promised(place, name, record.files[name], MAX_FACTS_BYTES), FACTS)
     except (FileNotFoundError, KeyError, ValueError) as error:
         raise CorruptShard(
             f"{place}/{name} is not what was committed ({error}); `framebank verify {place} "

@@ -6,7 +6,7 @@ once must read the same for ever.
 """
 
 from storage.errors import SpecMismatch
-from storage.layout import array_layouts, part_shapes
+from storage.layout import array_layouts, derived_blocks, part_shapes
 from storage.places.place import Place
 from storage.spec import BankSpec, Kept
 
@@ -47,8 +47,7 @@ def grown(place: Place, have: BankSpec, want: BankSpec, *, grow: bool) -> BankSp
 
 def lacks_attention(have: BankSpec, asked: Kept) -> bool:
     """Whether weights for derived q and k are missing, though all tokens may be there."""
-    derived = {block for kept in have.kept if kept.attention == "derived" for block in kept.blocks}
-    return asked.attention == "derived" and not set(asked.blocks) <= derived
+    return asked.attention == "derived" and not set(asked.blocks) <= set(derived_blocks(have))
 
 
 def needed_parts(have: BankSpec, want: BankSpec) -> tuple[int, ...]:

@@ -10,11 +10,10 @@ from dataclasses import asdict
 import pyarrow as pa
 
 from storage.clip_table import LISTING, from_parquet, to_parquet
-from storage.commit import FileDigest
+from storage.commit import FileDigest, read_promised
 from storage.errors import CorruptShard
-from storage.places.names import MAX_WHOLE
 from storage.places.place import Place
-from storage.sealed import MAX_BYTES, digest_of, seal, unseal
+from storage.sealed import MAX_BYTES, seal, unseal
 
 
 def listing_name(number: int) -> str:
@@ -69,10 +68,7 @@ def read_listing(place: Place) -> pa.Table:
 def read_part(place: Place, name: str, promise: FileDigest) -> pa.Table:
     """One listing's table. Raises CorruptShard where it is not what its record promises."""
     try:
-        data = place.read(name, min(promise.bytes, MAX_WHOLE))
-        if len(data) != promise.bytes or digest_of(data) != promise.blake3:
-            raise ValueError("its digest is not the recorded one")
-        return from_parquet(data, LISTING)
+        return from_parquet(read_promised(place, name, promise), LISTING)
     except (OSError, ValueError) as error:
         raise CorruptShard(
             f"{place}/{name} is not the listing that was written ({error}); restore it from a copy"
@@ -81,7 +77,6 @@ def read_part(place: Place, name: str, promise: FileDigest) -> pa.Table:
 
 def append_listing(place: Place, clips: pa.Table) -> None:
     """Publish a further listing: table first, record last."""
-    number, data = len(listing_files(place)), to_parquet(clips)
+    number, data = count_listings(place), to_parquet(clips)
     place.write(listing_name(number), data)
-    promise = FileDigest(bytes=len(data), blake3=digest_of(data))
-    place.write(record_of(number), seal({"clips": clips.num_rows, "file": asdict(promise)}))
+    place.write(record_of(number), seal({"clips": clips.num_rows, "file": asdict(FileDigest.of(data))}))

@@ -21,7 +21,6 @@ from storage.layout import ArrayLayout, part_layouts
 from storage.lease import held_by
 from storage.manifest import read_manifest
 from storage.places.place import FileWriter, Place, open_place
-from storage.sealed import digest_of
 from storage.shard_index import CRC_BYTES, checksum, empty_index, pack_index
 from storage.statistics import Statistics, merged
 
@@ -109,7 +108,7 @@ class ShardWriter:
             files = dict(pool.map(ArrayShard.publish, [array for array in self.arrays if array.rows]))
         name = facts_name(self.shard, self.part)
         self.place.write(name, facts)
-        return files | {name: FileDigest(bytes=len(facts), blake3=digest_of(facts))}
+        return files | {name: FileDigest.of(facts)}
 
     def _refuse_if_superseded(self) -> None:
         if held_by(self.place) != self.run:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.clip_table import WRITTEN
+from storage.commit import first_part_outcomes
 from storage.errors import BankError, NotABank, SpecMismatch
 from storage.growth import grown
 from storage.lease import live_run
@@ -85,10 +86,7 @@ def standings(root: str | Path) -> Iterator[Standing | BankError]:
 def standing(place: Place, name: str) -> Standing:
     """What one bank holds. Raises BankError where it is damaged."""
     bank = Bank(str(place))
-    outcomes: dict[str, int] = {}
-    for (part, _), record in bank.records.items():
-        for outcome, count in record.outcomes.items() if part == 0 else ():
-            outcomes[outcome] = outcomes.get(outcome, 0) + count
+    outcomes = first_part_outcomes(bank.records)
     times = [entry.modified for entry in place.entries("shards") if entry.name.endswith(".json")]
     return Standing(
         location=str(place),

@@ -5,7 +5,8 @@ zarr-python writes the metadata, in memory; from there the files go to wherever 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from zarr.codecs import Crc32cCodec
 from zarr.storage import MemoryStore
 
 from storage.layout import array_layouts, weight_shapes
+from storage.places.place import Place
+from storage.sealed import MAX_BYTES
 from storage.spec import BankSpec
 
 ROOT = "zarr.json"
@@ -80,3 +83,26 @@ def same_metadata(found: bytes, expected: bytes) -> bool:
         return json.loads(found) == json.loads(expected)
     except (ValueError, RecursionError):
         return False
+
+
+def read_or_none(place: Place, name: str) -> bytes | None:
+    """A small file, or None where it is gone; of one that is absurdly large only that it is no JSON."""
+    try:
+        return place.read(name, MAX_BYTES)
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return b"too large"
+
+
+def rows_of_arrays(metadata: Iterable[bytes | None]) -> int:
+    """How many rows most arrays speak of, as one may be damaged; -1 where there is none."""
+    return median_low([rows for rows in map(rows_of, metadata) if rows >= 0] or [-1])
+
+
+def rows_of(metadata: bytes | None) -> int:
+    """How many rows an array's metadata speak of; -1 for a group's, for damaged ones, and for none."""
+    try:
+        return int(json.loads(metadata or b"")["shape"][0])
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return -1

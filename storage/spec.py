@@ -117,8 +117,10 @@ class BankSpec:
 
     def attention(self, block: int) -> Attention:
         """How a block's attention is kept: by the first part that keeps any, so growth changes no answer."""
-        found: list[Attention] = [kept.attention for kept in self.kept if block in kept.blocks]
-        return next((mode for mode in found if mode != "none"), "none")
+        for kept in self.kept:
+            if block in kept.blocks and kept.attention != "none":
+                return kept.attention
+        return "none"
 
     @property
     def fingerprint(self) -> str:

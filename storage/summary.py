@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.clip_table import WRITTEN, distinct_labels
-from storage.commit import ShardRecord
+from storage.commit import ShardRecord, first_part_outcomes
 from storage.layout import ArrayLayout, part_layouts
 from storage.lease import live_run
 from storage.reader import Bank
@@ -24,8 +24,7 @@ def summarise(bank: Bank) -> dict[str, Any]:
     Raises:
         CorruptShard: a commit record, the listing or the facts are damaged.
     """
-    first = [record for (part, _), record in bank.records.items() if part == 0]
-    rows = added(record.outcomes for record in first)
+    rows = first_part_outcomes(bank.records)
     total = sum(record.bytes for record in bank.records.values())
     return {
         "location": bank.path,
@@ -46,15 +45,6 @@ def summarise(bank: Bank) -> dict[str, Any]:
         "parts": [part_values(bank, part) for part in range(len(bank.spec.kept))],
         "arrays": {name: array_values(bank, layout) for name, layout in bank.layouts.items()},
     }
-
-
-def added(counts: Any) -> dict[str, int]:
-    """Counts by name, added up."""
-    total: dict[str, int] = {}
-    for count in counts:
-        for name, number in count.items():
-            total[name] = total.get(name, 0) + number
-    return total
 
 
 def splits(bank: Bank) -> dict[str, dict[str, int]]:

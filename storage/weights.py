@@ -8,15 +8,14 @@ computes the latter when they are read (`derive_qk`, for numpy and torch alike).
 from collections.abc import Mapping
 from typing import Any
 
-import google_crc32c
 import numpy as np
 from array_api_compat import array_namespace
 
-from storage.commit import FileDigest
+from storage.commit import FileDigest, read_promised
 from storage.errors import CorruptShard
 from storage.layout import WEIGHTS, weight_name, weight_shapes
 from storage.places.place import Place
-from storage.sealed import digest_of
+from storage.shard_index import CRC_BYTES, checksum_bytes
 from storage.skeleton import weight_files
 from storage.spec import BankSpec
 
@@ -29,7 +28,7 @@ def write_weights(place: Place, spec: BankSpec, weights: Mapping[str, np.ndarray
     files = weight_files(spec, weights)
     for name, data in files.items():
         place.write(name, data)
-    return {name: FileDigest(bytes=len(data), blake3=digest_of(data)) for name, data in files.items()}
+    return {name: FileDigest.of(data) for name, data in files.items()}
 
 
 def read_weights(place: Place, spec: BankSpec, files: Mapping[str, FileDigest]) -> dict[str, np.ndarray]:
@@ -47,13 +46,11 @@ def read_weight(
     """One weight, whose only chunk is its values and their crc32c."""
     chunk = "/".join([name, "c", *["0"] * len(shape)])
     try:
-        data = place.read(chunk)
-        promise = files[chunk]
-        if len(data) != promise.bytes or digest_of(data) != promise.blake3:
-            raise ValueError("its digest is not the recorded one")
-        if google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:], "little"):
+        data = read_promised(place, chunk, files[chunk])
+        values, stored = data[:-CRC_BYTES], data[-CRC_BYTES:]
+        if checksum_bytes(values) != stored:
             raise ValueError("its crc32c is wrong")
-        return np.frombuffer(data[:-4], "<f4").reshape(shape).copy()
+        return np.frombuffer(values, "<f4").reshape(shape).copy()
     except (OSError, KeyError, ValueError) as error:
         raise CorruptShard(
             f"{place}/{chunk} is not the weight that was written ({error}); restore it from a copy"

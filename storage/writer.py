@@ -17,8 +17,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from storage.checks.metadata_check import read_or_none, rows_of_arrays
-from storage.clip_table import LISTING, check_labels, labels_by_key, refuse_relabelling, table_from
+from storage.clip_table import (
+    LISTING,
+    check_labels,
+    end_of_rows,
+    labels_by_key,
+    refuse_relabelling,
+    table_from,
+)
 from storage.commit import ShardRecord, read_records
 from storage.errors import BankError, CorruptShard, SpecMismatch
 from storage.growth import grown, needed_parts
@@ -28,7 +34,7 @@ from storage.listing import append_listing, read_listing
 from storage.manifest import Manifest, read_manifest, refuse_other_spec, write_manifest
 from storage.places.names import is_temporary
 from storage.places.place import Place, open_place
-from storage.skeleton import ROOT, array_metadata, same_metadata
+from storage.skeleton import ROOT, array_metadata, read_or_none, rows_of_arrays, same_metadata
 from storage.spec import BankSpec
 from storage.weights import read_weights, write_weights
 
@@ -102,9 +108,7 @@ class BankWriter:
     @property
     def rows(self) -> int:
         """Row slots of all enrolled clips, the gaps between listings included."""
-        if self.listing.num_rows == 0:
-            return 0
-        return int(np.asarray(self.listing["row"]).max()) + self.spec.views
+        return end_of_rows(self.listing, self.spec.views)
 
     @property
     def records(self) -> dict[tuple[int, int], ShardRecord]:

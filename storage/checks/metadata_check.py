@@ -5,9 +5,8 @@ lag behind the listing after a crash, but never be ahead: then a listing is lost
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from statistics import median_low
 
 from storage.checks.finding import Finding
 from storage.layout import weight_shapes
@@ -15,7 +14,14 @@ from storage.lease import live_run
 from storage.manifest import Manifest
 from storage.places.place import Place
 from storage.sealed import MAX_BYTES, digest_of
-from storage.skeleton import ROOT, array_metadata, root_metadata, same_metadata
+from storage.skeleton import (
+    ROOT,
+    array_metadata,
+    read_or_none,
+    root_metadata,
+    rows_of_arrays,
+    same_metadata,
+)
 from storage.spec import BankSpec
 
 
@@ -75,26 +81,3 @@ def metadata_findings(place: Place, manifest: Manifest, rows: int) -> list[Findi
     writing = live_run(place) if findings else None
     note = f" (run {writing} is writing; look again when it is done)"
     return [replace(found, what=found.what + note, remedy="") for found in findings] if writing else findings
-
-
-def read_or_none(place: Place, name: str) -> bytes | None:
-    """A small file, or None where it is gone; of one that is absurdly large only that it is no JSON."""
-    try:
-        return place.read(name, MAX_BYTES)
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        return b"too large"
-
-
-def rows_of_arrays(metadata: Iterable[bytes | None]) -> int:
-    """How many rows most arrays speak of, as one may be damaged; -1 where there is none."""
-    return median_low([rows for rows in map(rows_of, metadata) if rows >= 0] or [-1])
-
-
-def rows_of(metadata: bytes | None) -> int:
-    """How many rows an array's metadata speak of; -1 for a group's, for damaged ones, and for none."""
-    try:
-        return int(json.loads(metadata or b"")["shape"][0])
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-        return -1

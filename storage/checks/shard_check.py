@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from storage.checks.file_check import Advance, FileCheck, Rows
 from storage.checks.finding import Finding, cause
-from storage.checks.survey import Key, Survey
+from storage.checks.survey import Key, Survey, current_record
 from storage.clip_table import OUTCOMES, WRITTEN
-from storage.commit import ShardRecord, facts_name, read_record, record_name
+from storage.commit import ShardRecord, facts_name
 from storage.errors import CorruptShard
 from storage.facts import read_facts
 from storage.layout import ArrayLayout, part_layouts
-from storage.places.place import Place
 
 LOOKS = 5
 """How often a shard is looked at that runs keep replacing."""
@@ -39,17 +38,6 @@ def check_shard(survey: Survey, key: Key, advance: Advance) -> list[Finding]:
             return [Finding(where=where, what=what, remedy="repair", shard=key) for where, what in faults]
         record = now
     return []
-
-
-def current_record(place: Place, key: Key) -> ShardRecord | Finding | None:
-    """A shard's record as it is now: a finding where it is damaged, None while a run makes the shard anew."""
-    part, shard = key
-    try:
-        return read_record(place, shard, part)
-    except FileNotFoundError:
-        return None
-    except CorruptShard as error:
-        return Finding(where=record_name(shard, part), what=cause(error), remedy="repair", shard=key)
 
 
 class ShardCheck:

@@ -89,21 +89,23 @@ def take_survey(place: Place) -> Survey:
 
 def readable_records(place: Place) -> tuple[dict[Key, ShardRecord], list[Finding]]:
     """The commit records that can be read, and a finding for each that cannot."""
-
-    def look(key: Key) -> ShardRecord | Finding | None:
-        try:
-            return read_record(place, key[1], key[0])
-        except FileNotFoundError:
-            return None  # a run is just making the shard anew
-        except CorruptShard as error:
-            return Finding(where=record_name(key[1], key[0]), what=cause(error), remedy="repair", shard=key)
-
     names = [entry.name for entry in place.entries("shards") if entry.name.endswith(".json")]
     keys = sorted(filter(None, map(shard_of, names)))
     with ThreadPoolExecutor(OPENERS) as pool:
-        looks = dict(zip(keys, pool.map(look, keys), strict=True))
+        looks = dict(zip(keys, pool.map(lambda key: current_record(place, key), keys), strict=True))
     records = {key: found for key, found in looks.items() if isinstance(found, ShardRecord)}
     return records, [found for found in looks.values() if isinstance(found, Finding)]
+
+
+def current_record(place: Place, key: Key) -> ShardRecord | Finding | None:
+    """A shard's record as it is now: a finding where it is damaged, None while a run makes the shard anew."""
+    part, shard = key
+    try:
+        return read_record(place, shard, part)
+    except FileNotFoundError:
+        return None
+    except CorruptShard as error:
+        return Finding(where=record_name(shard, part), what=cause(error), remedy="repair", shard=key)
 
 
 def readable_listing(place: Place, views: int) -> tuple[pa.Table | None, list[Finding]]:
