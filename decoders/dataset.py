@@ -34,8 +34,7 @@ from storage import (
     RowLoader,
     array_name,
     block_weights,
-    dequantize_map,
-    dequantize_tokens,
+    decoded,
     derive_qk,
     scales_of,
 )
@@ -100,7 +99,7 @@ class FeatureReader:
         memory of their own.
         """
         values = {name: self._to_device(found) for name, found in stored.items()}
-        tokens = {block: self._scaled(values, array_name(block, "out")) for block in self._token_blocks()}
+        tokens = {block: decoded(array_name(block, "out"), values) for block in self._token_blocks()}
         return [self._block(block, tokens, values) for block in self.blocks]
 
     def targets(self, targets: NDArray[np.int64]) -> Int64[torch.Tensor, " n"]:
@@ -121,7 +120,7 @@ class FeatureReader:
         if mode is None:
             return BlockFeatures(out=out)
         if mode == "maps":
-            prev, after = (self._scaled(values, array_name(block, tap)) for tap in MAPS)
+            prev, after = (decoded(array_name(block, tap), values) for tap in MAPS)
         elif mode == "qk":
             prev, after = cross_frame_maps(*(values[array_name(block, tap)] for tap in ("q", "k")))
         else:
@@ -135,13 +134,6 @@ class FeatureReader:
         computed is fp32, what is read is fp16.
         """
         return values.to(self._dtype, copy=values.dtype == torch.float16)
-
-    def _scaled(self, values: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
-        scales = [values[scale] for scale in scales_of(name, values)]
-        if not scales:
-            return values[name]
-        decode = dequantize_tokens if len(scales) == 2 else dequantize_map
-        return decode(values[name], *scales)
 
     def _names(self) -> Iterator[str]:
         for name in [array_name(block, "out") for block in self._token_blocks()]:

@@ -32,6 +32,7 @@ from storage import (
     ShardWriter,
     SpecMismatch,
     Unstorable,
+    is_scale,
     part_layouts,
     row_statistics,
 )
@@ -133,7 +134,7 @@ class ShardEncoder:
     def _stored(self, row: int) -> KeptRow:
         """A committed row, byte for byte."""
         values = {layout.name: self.bank.read(layout.name, [row])[0] for layout in self.layouts}
-        names = [name for name in values if not name.endswith("_scale")]
+        names = [name for name in values if not is_scale(name)]
         return KeptRow(
             values=values,
             statistics={name: row_statistics(self.bank.values(name, [row]))[0] for name in names},

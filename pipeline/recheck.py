@@ -18,7 +18,7 @@ from backbones.weights import BackboneConfig, Precision
 from pipeline.decode_worker import DecodeLimits, decode_isolated, own_process
 from pipeline.encode import build_tower, encode_rows
 from pipeline.task import clip_of
-from storage import Bank, BankError, BankSpec, MissingRow, dequantize_map, dequantize_tokens, scales_of
+from storage import Bank, BankError, BankSpec, MissingRow, decoded, is_scale
 from video import DecodedClip, Sampling, ViewPlan, decoder_versions
 
 COMPUTED = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
@@ -115,13 +115,14 @@ class Recheck:
         fresh = encode_rows(self.tower, clip.frames[view][None], layouts).values
         found: dict[str, float] = {}
         for layout in layouts:
-            if layout.name.endswith("_scale"):
+            if is_scale(layout.name):
                 continue  # compared with what it scales
             try:
                 stored = self.bank.values(layout.name, [row])
             except MissingRow:
                 continue  # a later part that lacks this row so far
-            found[layout.name] = relative_difference(as_floats(layout.name, fresh), stored)
+            again = decoded(layout.name, fresh).astype(np.float32, copy=False)
+            found[layout.name] = relative_difference(again, stored)
         return found
 
 
@@ -171,15 +172,6 @@ def plan_of(spec: BankSpec) -> ViewPlan:
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
     return ViewPlan(sampling=Sampling(**sampling), **plain)
-
-
-def as_floats(name: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """An array in fp32, as `Bank.values` gives it, from values in their storage types."""
-    scales = [values[scale] for scale in scales_of(name, values)]
-    if not scales:
-        return values[name].astype(np.float32)
-    dequantize = dequantize_tokens if len(scales) == 2 else dequantize_map
-    return dequantize(values[name], *scales)
 
 
 def relative_difference(fresh: np.ndarray, stored: np.ndarray) -> float:

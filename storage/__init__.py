@@ -32,12 +32,19 @@ from storage.layout import (
     derived_blocks,
     part_layouts,
     row_bytes,
-    scales_of,
     weight_name,
 )
 from storage.loader import RowLoader
 from storage.places.place import Place, open_place
-from storage.quantize import dequantize_map, dequantize_tokens, quantize_map, quantize_tokens
+from storage.quantize import (
+    decoded,
+    dequantize_map,
+    dequantize_tokens,
+    is_scale,
+    quantize_map,
+    quantize_tokens,
+    scales_of,
+)
 from storage.reader import Bank
 from storage.row_order import RowOrder
 from storage.shard_writer import ShardWriter
@@ -88,12 +95,14 @@ __all__ = [
     "array_name",
     "bank_places",
     "block_weights",
+    "decoded",
     "dequantize_map",
     "dequantize_tokens",
     "derive_qk",
     "derived_blocks",
     "distinct_labels",
     "find_bank",
+    "is_scale",
     "open_place",
     "part_layouts",
     "quantize_map",

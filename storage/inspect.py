@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.clip_table import OUTCOMES
-from storage.layout import scales_of
+from storage.quantize import is_scale, scales_of
 from storage.reader import Bank
 from storage.shelf import numbers
 from storage.summary import summarise
@@ -164,7 +164,7 @@ def array_table(arrays: Mapping[str, Mapping[str, Any]]) -> Table:
     """Size and statistics of each array; arrays of scales count with what they scale."""
     table = plain_table("array", "type", "a row", ">size", ">mean", ">std", ">min", ">max")
     for name, array in sorted(arrays.items()):
-        if name.endswith("_scale"):
+        if is_scale(name):
             continue
         scales = scales_of(name, arrays)
         size = array["bytes"] + sum(arrays[scale]["bytes"] for scale in scales)

@@ -21,7 +21,7 @@ that knows nothing of commit records sees absent rows as NaN and not as plausibl
 """
 
 import math
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,12 +70,6 @@ class ArrayLayout:
 def array_name(block: int, tap: str) -> str:
     """Name of the array that keeps `tap` (out, q, k, map_prev, map_next) of a block."""
     return f"features/block{block:02d}/{tap}"
-
-
-def scales_of(name: str, names: Container[str]) -> list[str]:
-    """The arrays of scales that belong to an array, among those there are; none where it holds floats."""
-    scales = [f"{name}_{kind}" for kind in ("token_scale", "channel_scale", "scale")]
-    return [scale for scale in scales if scale in names]
 
 
 def weight_name(block: int, which: str) -> str:

@@ -25,11 +25,11 @@ from storage.clip_table import FACTS, WRITTEN, covers, joined
 from storage.commit import OPENERS, ShardRecord, read_record, read_records
 from storage.errors import BankError, CorruptShard, MissingRow
 from storage.facts import read_facts
-from storage.layout import ArrayLayout, array_layouts, array_name, derived_blocks, scales_of
+from storage.layout import ArrayLayout, array_layouts, array_name, derived_blocks
 from storage.listing import listing_files, read_listing
 from storage.manifest import read_manifest
 from storage.places.place import open_place
-from storage.quantize import dequantize_map, dequantize_tokens
+from storage.quantize import decoded, scales_of
 from storage.sealed import digest_of
 from storage.shard_file import ShardFile, Verify
 from storage.spec import BankSpec, canonical
@@ -221,11 +221,8 @@ class Bank:
 
     def values(self, name: str, rows: Sequence[int] | NDArray[np.int64]) -> np.ndarray:
         """Rows of one array as fp32, scaled where they are stored as integers; otherwise as `read`."""
-        found = self.read(name, rows)
-        scales = [self.read(scale, rows) for scale in scales_of(name, self.layouts)]
-        if not scales:
-            return found.astype(np.float32)
-        return dequantize_tokens(found, *scales) if len(scales) == 2 else dequantize_map(found, *scales)
+        arrays = {each: self.read(each, rows) for each in (name, *scales_of(name, self.layouts))}
+        return decoded(name, arrays).astype(np.float32, copy=False)
 
     @cached_property
     def weights(self) -> dict[str, np.ndarray]:

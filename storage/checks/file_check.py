@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from storage.checks.value_check import first_fault
 from storage.commit import FileDigest, ShardRecord
-from storage.layout import ArrayLayout, scales_of
+from storage.layout import ArrayLayout
 from storage.places.place import OpenFile, Place
+from storage.quantize import is_scale, scales_of
 from storage.shard_index import ABSENT, CRC_BYTES, checksum, index_bytes, parse_index
 
 PIECE_BYTES = 8 * 2**20
@@ -114,7 +115,7 @@ class FileCheck:
         layout = self.layout
         values = piece.view(np.dtype(layout.dtype).newbyteorder("<"))
         values = values.reshape(len(slots), *layout.row_shape)
-        if layout.name.endswith("_scale"):
+        if is_scale(layout.name):
             self.values |= {int(slot): row.copy() for slot, row in zip(slots, values, strict=True)}
         scales = {
             name: np.stack([self.scales[name][int(slot)] for slot in slots])

@@ -19,6 +19,7 @@ from storage.commit import ShardRecord, facts_name
 from storage.errors import CorruptShard
 from storage.facts import read_facts
 from storage.layout import ArrayLayout, part_layouts
+from storage.quantize import is_scale
 
 LOOKS = 5
 """How often a shard is looked at that runs keep replacing."""
@@ -64,7 +65,7 @@ class ShardCheck:
         self.advance(self.record.files[name].bytes)
         written = facts.filter(pc.field("outcome") == WRITTEN)["row"].to_numpy().astype(np.int64)
         layouts = part_layouts(self.spec, self.record.part)
-        for layout in sorted(layouts, key=lambda layout: not layout.name.endswith("_scale")):
+        for layout in sorted(layouts, key=lambda layout: not is_scale(layout.name)):
             wrong = self._file_fault(layout, np.unique(written % self.shard_rows))
             if wrong:
                 yield layout.shard_file(self.record.shard), wrong
