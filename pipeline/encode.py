@@ -26,7 +26,6 @@ from storage import (
     FAILED,
     WRITTEN,
     ArrayLayout,
-    BackboneSpec,
     Bank,
     BankSpec,
     ShardWriter,
@@ -199,23 +198,6 @@ def build_tower(config: BackboneConfig, spec: BankSpec, blocks: Sequence[int], d
             f"{spec.backbone.weights[:12]}; give every machine the same weights file"
         )
     return FrozenTower(clip.model.visual, blocks=blocks, mean=clip.mean, std=clip.std).to(device)
-
-
-def backbone_spec(
-    config: BackboneConfig, name: str, digest: str, tower: FrozenTower, *, quick_gelu: bool
-) -> BackboneSpec:
-    """The tower's part of a bank's spec."""
-    return BackboneSpec(
-        name=name,
-        weights=digest,
-        precision=config.precision,
-        quick_gelu=quick_gelu,
-        width=tower.width,
-        heads=tower.heads,
-        depth=tower.depth,
-        grid=tower.grid,
-        embed=tower.embed,
-    )
 
 
 @torch.inference_mode()

@@ -22,27 +22,23 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import ray
 import torch
 from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayError
 from rich.console import Console
 
-from backbones.taps import FrozenTower
-from backbones.weights import BackboneConfig, LoadedClip, load_clip
 from pipeline.config import ExtractConfig
 from pipeline.decode_worker import decode_shard
-from pipeline.encode import EncoderConfig, EncodeWorker, ShardReport, WorkerError, backbone_spec
+from pipeline.encode import EncoderConfig, EncodeWorker, ShardReport, WorkerError
 from pipeline.errors import ExtractionError
 from pipeline.estimate import refuse_small_disk
 from pipeline.outcomes import outcome_counts
 from pipeline.plan import Plan, listing_lines, redo_keys
 from pipeline.progress import ExtractionProgress, show_account
+from pipeline.request import anchored, build_spec, frozen_weights, load_tower, origin
 from pipeline.task import ShardTask
 from pipeline.twins import find_twins
 from storage import (
@@ -50,15 +46,11 @@ from storage import (
     Bank,
     BankSpec,
     BankWriter,
-    Kept,
-    derived_blocks,
     find_bank,
     open_place,
     part_layouts,
     suggested_name,
-    weight_name,
 )
-from video import decoder_versions
 
 DECODE_CPUS = 0.25
 ENCODE_CPUS = 0.5
@@ -90,12 +82,6 @@ def extract(config: ExtractConfig, console: Console | None = None) -> Bank:
         for part in writer.parts:
             complete(config, writer, part, redo, console)
     return account(config, writer.path, {line["key"] for line in lines}, console)
-
-
-def origin(config: ExtractConfig) -> dict[str, str]:
-    """What a new bank says of its making, so that rows can be encoded again and compared."""
-    backbone = anchored(config.backbone)
-    return {"framebank": version("framebank"), "backbone": backbone.name, "weights": backbone.weights}
 
 
 def enrol(
@@ -146,63 +132,6 @@ def locate(config: ExtractConfig, spec: BankSpec, console: Console) -> str:
     return f"{open_place(config.shelf)}/{suggested_name(spec)}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoadedTower:
-    """The backbone as the driver sees it, to know its facts; workers load their own."""
-
-    clip: LoadedClip
-    tower: FrozenTower
-
-
-def load_tower(config: ExtractConfig) -> LoadedTower:
-    """The config's backbone.
-
-    Raises:
-        ValueError: it has too few blocks, or sees frames of another size.
-    """
-    clip = load_clip(config.backbone)
-    tower = FrozenTower(clip.model.visual, blocks=(0,), mean=clip.mean, std=clip.std)
-    if config.last_blocks > tower.depth:
-        raise ValueError(f"{clip.name} has {tower.depth} blocks, cannot keep the last {config.last_blocks}")
-    if config.views.hw != tower.size:
-        raise ValueError(
-            f"{clip.name} sees frames of {tower.size} pixels, views.size asks for {config.views.hw}; "
-            f"set --views.size {tower.size[0]}"
-        )
-    return LoadedTower(clip=clip, tower=tower)
-
-
-def frozen_weights(tower: FrozenTower, spec: BankSpec) -> dict[str, np.ndarray]:
-    """The weights that a bank with derived q and k holds, by name; none for other banks."""
-    return {
-        weight_name(block, which): values.numpy()
-        for block in derived_blocks(spec)
-        for which, values in tower.query_key_weights(block).items()
-    }
-
-
-def build_spec(config: ExtractConfig, loaded: LoadedTower) -> BankSpec:
-    """The spec of the bank that a config asks for."""
-    clip, depth = loaded.clip, loaded.tower.depth
-    kept = Kept(
-        blocks=tuple(range(depth - config.last_blocks, depth)), attention=config.attention, dtype=config.dtype
-    )
-    return BankSpec(
-        backbone=backbone_spec(
-            config.backbone, clip.name, clip.digest, loaded.tower, quick_gelu=clip.quick_gelu
-        ),
-        frames=config.views.frames,
-        views=config.views.count,
-        video={
-            "plan": config.views.to_json(),
-            "decoders": decoder_versions(),
-            "mean": clip.mean,
-            "std": clip.std,
-        },
-        kept=(kept,),
-    )
-
-
 def run_tasks(
     config: ExtractConfig, writer: BankWriter, part: int, tasks: Sequence[ShardTask], console: Console
 ) -> None:
@@ -228,15 +157,6 @@ def connect(cpus: int | None = None) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
-def anchored(backbone: BackboneConfig) -> BackboneConfig:
-    """The backbone with its files named from the root, since workers may have another working folder."""
-    name, weights = (
-        os.path.abspath(given) if os.path.isabs(given) or os.path.exists(given) else given
-        for given in (backbone.name, backbone.weights)
-    )
-    return replace(backbone, name=name if "/" in backbone.name else backbone.name, weights=weights)
 
 
 @contextmanager

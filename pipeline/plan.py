@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import ExtractConfig
 from pipeline.task import ShardTask
-from storage import WRITTEN, Bank, BankWriter, ShardRecord
+from storage import WRITTEN, Bank, BankWriter, ClipTable, ShardRecord
 from video import Clip, list_clips
 
 Line = dict[str, Any]
@@ -66,35 +67,36 @@ class Plan:
 
     def __init__(self, writer: BankWriter, *, attempts: int, redo: frozenset[str] = frozenset()) -> None:
         self.bank = Bank(writer.path)
+        self.listing = writer.listing
         self.views = writer.spec.views
         self.attempts = attempts
-        self.lines = lines_by_shard(writer)
-        keys, rows = writer.listing["key"].to_pylist(), writer.listing["row"].to_pylist()
-        self.redo = {row for key, row in zip(keys, rows, strict=True) if key in redo}
+        self.places = places_by_shard(writer)
+        self.redo = rows_of_keys(writer.listing, redo)
 
     def tasks(self, part: int) -> Iterator[ShardTask]:
         """Every shard of a part that is missing, or has clips that may be tried again, ascending."""
-        for shard, lines in self.lines.items():
-            task = self._first(shard, lines) if part == 0 else self._later(part, shard, lines)
+        for shard in self.places:
+            task = self._first(shard) if part == 0 else self._later(part, shard)
             if task is not None:
                 yield task
 
-    def _first(self, shard: int, lines: list[Line]) -> ShardTask | None:
+    def _first(self, shard: int) -> ShardTask | None:
         record = self.bank.records.get((0, shard))
         if record is None:
-            return ShardTask(shard=shard, lines=tuple(lines))
+            return ShardTask(shard=shard, lines=self._lines(shard, self._clips(shard)))
         again = {row for row, count in record.attempts.items() if count < self.attempts}
-        again |= self.redo & {line["row"] for line in lines}
+        if self.redo:
+            again |= self.redo & self._clips(shard)
         if not again:
             return None
         return ShardTask(
             shard=shard,
-            lines=tuple(line for line in lines if line["row"] in again),
+            lines=self._lines(shard, again),
             kept=tuple(line for line in self._facts(record) if line["row"] - line["view"] not in again),
             attempts=tuple((row, n) for row, n in record.attempts.items() if row not in self.redo),
         )
 
-    def _later(self, part: int, shard: int, lines: list[Line]) -> ShardTask | None:
+    def _later(self, part: int, shard: int) -> ShardTask | None:
         first, record = self.bank.records.get((0, shard)), self.bank.records.get((part, shard))
         if first is None:
             return None
@@ -103,7 +105,7 @@ class Plan:
         earlier = {} if record is None else record.attempts
         kept: list[Line] = []
         again: set[int] = set()
-        for clip in (line["row"] for line in lines):
+        for clip in sorted(self._clips(shard)):
             rows = range(clip, clip + self.views)
             if any(facts[row]["outcome"] != WRITTEN for row in rows):
                 kept += [facts[row] for row in rows]  # the reason why the first part lacks it is ours as well
@@ -118,11 +120,20 @@ class Plan:
         return ShardTask(
             shard=shard,
             part=part,
-            lines=tuple(line for line in lines if line["row"] in again),
+            lines=self._lines(shard, again),
             kept=tuple(kept),
             attempts=tuple(earlier.items()),
             contents=tuple((row, facts[row]["content"]) for row in sorted(again)),
         )
+
+    def _clips(self, shard: int) -> set[int]:
+        """First rows of the clips of a shard."""
+        return set(self.listing["row"].take(self.places[shard]).to_pylist())
+
+    def _lines(self, shard: int, clips: set[int]) -> tuple[Line, ...]:
+        """The listing's lines of some clips of a shard, rows ascending."""
+        lines = self.listing.take(self.places[shard]).to_pylist()
+        return tuple(line for line in lines if line["row"] in clips)
 
     def _facts(self, record: ShardRecord) -> list[Line]:
         return self.bank.facts_of(record).to_pylist()
@@ -133,17 +144,21 @@ def holds(mine: Line | None, first: Line) -> bool:
     return mine is not None and mine["outcome"] == WRITTEN and mine["content"] == first["content"]
 
 
-def lines_by_shard(writer: BankWriter) -> dict[int, list[Line]]:
-    """The listing cut into shards, a clip that shares another's rows left out; shards and rows ascending."""
-    rows, lines = np.unique(np.asarray(writer.listing["row"]), return_index=True)
-    shards = rows // writer.shard_rows
-    numbers, starts = np.unique(shards, return_index=True)
-    cuts = np.split(lines, starts[1:])
-    return {
-        int(shard): writer.listing.take(cut).to_pylist()
-        for shard, cut in zip(numbers, cuts, strict=True)
-        if len(cut)
-    }
+def places_by_shard(writer: BankWriter) -> dict[int, NDArray[np.int64]]:
+    """Shard to the places of its clips in the listing, a clip that shares another's rows left out; shards and
+    rows ascending. Places and not lines, since of a bank that is nearly done few lines are wanted.
+    """
+    rows, places = np.unique(np.asarray(writer.listing["row"]), return_index=True)
+    shards, starts = np.unique(rows // writer.shard_rows, return_index=True)
+    return dict(zip(shards.tolist(), np.split(places, starts[1:]), strict=False))
+
+
+def rows_of_keys(listing: ClipTable, keys: frozenset[str]) -> set[int]:
+    """First rows of the clips of these names."""
+    if not keys:
+        return set()
+    pairs = zip(listing["key"].to_pylist(), listing["row"].to_pylist(), strict=True)
+    return {row for key, row in pairs if key in keys}
 
 
 def redo_keys(path: str) -> frozenset[str]:

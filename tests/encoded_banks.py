@@ -3,18 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from backbones.weights import BackboneConfig
 from pipeline.config import ExtractConfig
 from pipeline.decode_worker import DecodeOutcome
 from pipeline.encode import EncoderConfig, ShardEncoder
-from pipeline.extract import build_spec, frozen_weights, load_tower, origin
 from pipeline.plan import Plan, listing_lines
+from pipeline.request import build_spec, frozen_weights, load_tower, origin
 from pipeline.task import ShardTask, clip_of
 from storage import FAILED, WRITTEN, BankWriter
-from tests.drawn_videos import write_video
 from tests.small_clips import write_config
+from tests.small_extractions import draw_clip
 from video import DecodeError, Sampling, ViewPlan, decode_views
 
 
@@ -22,8 +20,7 @@ def draw_videos(folder: Path, count: int) -> Path:
     """Videos of coloured noise, each its own."""
     folder.mkdir()
     for number in range(count):
-        frames = np.random.default_rng(number).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
-        write_video(folder / f"clip {number}.mp4", frames.repeat(8, 1).repeat(8, 2), fps=12)
+        draw_clip(folder / f"clip {number}.mp4", number)
     return folder
 
 

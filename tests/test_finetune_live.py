@@ -14,7 +14,7 @@ from decoders.dataset import FeatureReader
 from decoders.evl import EVLDecoder, TokenShape
 from finetune.live import LiveEVL
 from pipeline.encode import encode_rows
-from pipeline.extract import frozen_weights
+from pipeline.request import frozen_weights
 from storage import BackboneSpec, Bank, BankSpec, BankWriter, Kept, ShardWriter, array_layouts
 from tests.small_banks import clip_line
 

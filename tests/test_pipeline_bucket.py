@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -14,11 +12,10 @@ from decoders.train import train
 from pipeline import verify
 from storage import Bank, BankBusy, BankWriter, CorruptShard, open_place
 from tests import s3_server
-from tests.drawn_videos import write_video
 from tests.s3_server import Faults, fresh_url, proxy
 from tests.small_banks import small_spec, write_bank
 from tests.small_clips import write_config
-from tests.test_pipeline_extract import COMMAND, config_for, extract, quiet
+from tests.small_extractions import config_for, draw_classes, extract, quiet, start_extraction
 
 BAD_DAY = Faults(busy=0.03, error=0.03, reset=0.03, lost=0.03, cut=0.02)
 CLIPS = 4
@@ -32,22 +29,11 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("videos")
-    for number in range(CLIPS):
-        place = folder / f"class {number % 2}" / f"clip {number}.mp4"
-        place.parent.mkdir(exist_ok=True)
-        frames = np.random.default_rng(number).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
-        write_video(place, frames.repeat(8, 1).repeat(8, 2), fps=12)
-    return folder
+    return draw_classes(tmp_path_factory.mktemp("videos"), CLIPS)
 
 
 def records_in(url: str) -> int:
     return sum(entry.name.endswith(".json") for entry in open_place(url).entries("shards"))
-
-
-def start(source, model, url) -> subprocess.Popen:
-    command = [sys.executable, "-c", COMMAND, str(source), model, url]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.timeout(600)
@@ -55,13 +41,13 @@ def test_extracted_killed_gone_on_with_verified_and_repaired(ray_cluster, server
     local = extract(config_for(source, model, tmp_path / "bank"), quiet())
     with proxy(server, BAD_DAY, seed=3) as faulty:
         url = fresh_url()
-        process = start(source, model, url)
+        process = start_extraction(source, model, url)
         while process.poll() is None and not records_in(url):
             time.sleep(0.1)
         assert process.poll() is None, "it ended before it could be killed"
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert start(source, model, url).wait() == 0
+        assert start_extraction(source, model, url).wait() == 0
         assert Bank(url).digest == local.digest
         assert len(Bank(url).rows()) == CLIPS
         assert verify.main([url]) == 0
@@ -72,7 +58,7 @@ def test_extracted_killed_gone_on_with_verified_and_repaired(ray_cluster, server
         place.write(name, bytes(data))
         assert verify.main([url]) == 1
         verify.main([url, "--repair"])
-        assert start(source, model, url).wait() == 0
+        assert start_extraction(source, model, url).wait() == 0
         assert Bank(url).digest == local.digest
         assert verify.main([url]) == 0
         assert sum(faulty.happened[kind] for kind in ("busy", "error", "reset", "lost", "cut")) > 20

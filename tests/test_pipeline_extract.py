@@ -4,8 +4,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from io import StringIO
@@ -20,13 +18,12 @@ import pipeline.extract
 from backbones.maps import cross_frame_maps
 from backbones.taps import FrozenTower
 from backbones.weights import BackboneConfig, load_clip
-from pipeline.config import ExtractConfig
 from pipeline.errors import ExtractionError
 from pipeline.estimate import bank_bytes
 from pipeline.extract import extract
 from storage import POOLED, Bank, BankWriter, SpecMismatch, array_name
-from tests.drawn_videos import write_video
 from tests.small_clips import write_config
+from tests.small_extractions import config_for, draw_classes, quiet, start_extraction
 from video import Clip, InputError, Sampling, ViewPlan, decode_views
 
 BAD = {"empty.mp4": b"", "noise.mp4": random.Random(0).randbytes(4000)}
@@ -37,11 +34,7 @@ GOOD = 10
 def source(tmp_path_factory):
     """Ten different videos in two class folders, and two that cannot be decoded."""
     folder = tmp_path_factory.mktemp("videos")
-    for number in range(GOOD):
-        place = folder / f"class {number % 2}" / f"clip {number}.mp4"
-        place.parent.mkdir(exist_ok=True)
-        frames = np.random.default_rng(number).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
-        write_video(place, frames.repeat(8, 1).repeat(8, 2), fps=12)
+    draw_classes(folder, GOOD)
     for name, data in BAD.items():
         (folder / "class 0" / name).write_bytes(data)
     return folder
@@ -50,24 +43,6 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return str(write_config(tmp_path_factory.mktemp("model") / "small.json"))
-
-
-def config_for(source, model, bank, **changes) -> ExtractConfig:
-    values = {
-        "source": str(source),
-        "bank": str(bank),
-        "backbone": BackboneConfig(name=model, weights="random:0"),
-        "last_blocks": 2,
-        "views": ViewPlan(sampling=Sampling(kind="tsn", frames=4), size=64),
-        "shard_rows": 2,
-        "batch_rows": 2,
-        "encoders": 1,
-    }
-    return ExtractConfig(**(values | changes))
-
-
-def quiet() -> Console:
-    return Console(file=StringIO())
 
 
 @pytest.fixture(scope="module")
@@ -243,20 +218,6 @@ def test_a_workers_error_is_told_as_it_was(ray_cluster, source, model, tmp_path,
 def test_the_estimate_is_what_comes_out(bank):
     used = sum(file.bytes for record in bank.records.values() for file in record.files.values())
     assert used == pytest.approx(bank_bytes(list(bank.layouts.values()), len(bank.rows())), rel=0.5)
-
-
-COMMAND = """
-import sys
-from pathlib import Path
-from tests.test_pipeline_extract import config_for, extract, quiet
-extract(config_for(*sys.argv[1:4]), quiet())
-"""
-
-
-def start_extraction(source, model, bank) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(source), str(model), str(bank)], stderr=subprocess.DEVNULL
-    )
 
 
 def kill_at(moment, source, model, bank) -> None:

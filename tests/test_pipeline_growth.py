@@ -9,14 +9,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from backbones.weights import BackboneConfig
 from decoders.dataset import FeatureReader
-from pipeline.config import ExtractConfig
 from pipeline.extract import extract
 from storage import Bank, MissingRow, SpecMismatch, array_name, row_bytes
-from tests.drawn_videos import write_video
 from tests.small_clips import write_config
-from video import Sampling, ViewPlan
+from tests.small_extractions import config_for, draw_clip, quiet
 
 CLIPS = 5
 
@@ -31,30 +28,8 @@ def source(tmp_path):
     folder = tmp_path / "videos"
     folder.mkdir()
     for number in range(CLIPS):
-        draw(folder / f"{number}.mp4", number)
+        draw_clip(folder / f"{number}.mp4", number)
     return folder
-
-
-def draw(path: Path, seed: int) -> None:
-    frames = np.random.default_rng(seed).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
-    write_video(path, frames.repeat(8, 1).repeat(8, 2), fps=12)
-
-
-def config_for(source, model, bank, **changes) -> ExtractConfig:
-    values = {
-        "source": str(source),
-        "bank": str(bank),
-        "backbone": BackboneConfig(name=model, weights="random:0"),
-        "last_blocks": 2,
-        "views": ViewPlan(sampling=Sampling(kind="tsn", frames=4), size=64),
-        "shard_rows": 2,
-        "encoders": 1,
-    }
-    return ExtractConfig(**(values | changes))
-
-
-def quiet() -> Console:
-    return Console(file=StringIO())
 
 
 def files_of(bank: Bank) -> dict[str, bytes]:
@@ -118,7 +93,7 @@ def test_an_array_keeps_its_type(ray_cluster, source, model, tmp_path):
 
 def test_a_video_that_changed_meanwhile_is_not_mixed_with_its_old_rows(ray_cluster, source, model, tmp_path):
     extract(config_for(source, model, tmp_path / "bank"), quiet())
-    draw(source / "3.mp4", 99)
+    draw_clip(source / "3.mp4", 99)
     config = config_for(source, model, tmp_path / "bank", attention="qk", grow=True, attempts=1)
     bank = extract(config, quiet())
     row = bank.table["row"][bank.table["key"].to_pylist().index("3.mp4")].as_py()
@@ -130,7 +105,7 @@ def test_a_video_that_changed_meanwhile_is_not_mixed_with_its_old_rows(ray_clust
 def test_listed_clips_are_done_anew_and_all_others_keep_their_bytes(ray_cluster, source, model, tmp_path):
     before = extract(config_for(source, model, tmp_path / "bank"), quiet())
     values = {name: before.read(name, before.rows()) for name in before.layouts}
-    draw(source / "3.mp4", 99)
+    draw_clip(source / "3.mp4", 99)
     (tmp_path / "redo.txt").write_text("3.mp4\n")
     redo = {"redo": str(tmp_path / "redo.txt")}
     after = extract(config_for(source, model, tmp_path / "bank", **redo), quiet())

@@ -1,0 +1,106 @@
+"""What an extraction asks of a bank: whose tower, which rows, what is kept of them.
+
+The driver loads the tower to know its facts: the spec, the frozen weights that derived q and k need, and the
+origin that a new bank states. Workers load their own.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+import numpy as np
+
+from backbones.taps import FrozenTower
+from backbones.weights import BackboneConfig, LoadedClip, load_clip
+from pipeline.config import ExtractConfig
+from storage import BackboneSpec, BankSpec, Kept, derived_blocks, weight_name
+from video import decoder_versions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedTower:
+    """The backbone as the driver sees it, to know its facts; workers load their own."""
+
+    clip: LoadedClip
+    tower: FrozenTower
+
+
+def load_tower(config: ExtractConfig) -> LoadedTower:
+    """The config's backbone.
+
+    Raises:
+        ValueError: it has too few blocks, or sees frames of another size.
+    """
+    clip = load_clip(config.backbone)
+    tower = FrozenTower(clip.model.visual, blocks=(0,), mean=clip.mean, std=clip.std)
+    if config.last_blocks > tower.depth:
+        raise ValueError(f"{clip.name} has {tower.depth} blocks, cannot keep the last {config.last_blocks}")
+    if config.views.hw != tower.size:
+        raise ValueError(
+            f"{clip.name} sees frames of {tower.size} pixels, views.size asks for {config.views.hw}; "
+            f"set --views.size {tower.size[0]}"
+        )
+    return LoadedTower(clip=clip, tower=tower)
+
+
+def frozen_weights(tower: FrozenTower, spec: BankSpec) -> dict[str, np.ndarray]:
+    """The weights that a bank with derived q and k holds, by name; none for other banks."""
+    return {
+        weight_name(block, which): values.numpy()
+        for block in derived_blocks(spec)
+        for which, values in tower.query_key_weights(block).items()
+    }
+
+
+def build_spec(config: ExtractConfig, loaded: LoadedTower) -> BankSpec:
+    """The spec of the bank that a config asks for."""
+    clip, depth = loaded.clip, loaded.tower.depth
+    kept = Kept(
+        blocks=tuple(range(depth - config.last_blocks, depth)), attention=config.attention, dtype=config.dtype
+    )
+    return BankSpec(
+        backbone=backbone_spec(
+            config.backbone, clip.name, clip.digest, loaded.tower, quick_gelu=clip.quick_gelu
+        ),
+        frames=config.views.frames,
+        views=config.views.count,
+        video={
+            "plan": config.views.to_json(),
+            "decoders": decoder_versions(),
+            "mean": clip.mean,
+            "std": clip.std,
+        },
+        kept=(kept,),
+    )
+
+
+def backbone_spec(
+    config: BackboneConfig, name: str, digest: str, tower: FrozenTower, *, quick_gelu: bool
+) -> BackboneSpec:
+    """The tower's part of a bank's spec."""
+    return BackboneSpec(
+        name=name,
+        weights=digest,
+        precision=config.precision,
+        quick_gelu=quick_gelu,
+        width=tower.width,
+        heads=tower.heads,
+        depth=tower.depth,
+        grid=tower.grid,
+        embed=tower.embed,
+    )
+
+
+def origin(config: ExtractConfig) -> dict[str, str]:
+    """What a new bank says of its making, so that rows can be encoded again and compared."""
+    backbone = anchored(config.backbone)
+    return {"framebank": version("framebank"), "backbone": backbone.name, "weights": backbone.weights}
+
+
+def anchored(backbone: BackboneConfig) -> BackboneConfig:
+    """The backbone with its files named from the root, since workers may have another working folder."""
+    name, weights = (
+        os.path.abspath(given) if os.path.isabs(given) or os.path.exists(given) else given
+        for given in (backbone.name, backbone.weights)
+    )
+    return replace(backbone, name=name if "/" in backbone.name else backbone.name, weights=weights)
