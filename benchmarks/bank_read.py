@@ -8,7 +8,9 @@ of 8 clips, one process. What a read is for each format stands in `rivals.py` an
 *Warm*, all in the page cache: each round reads everything once with every format, in turn. framebank opens
 the bank anew and makes three passes, of which the first checks every byte and the later ones none; the ratios
 `over_NAME` are of those three passes, the first included. That is a training of three epochs; longer ones
-come nearer to `later_over_npy`. Medians of rounds.
+come nearer to `later_over_npy`. Medians of rounds. Every format ends with a batch, ready for a training step;
+`over_npy_loose` and `over_safetensors_loose` are against arrays that nobody has put together yet. `of_memory`
+is the share of the limit: the speed at which the same rows are copied from arrays in memory into a batch.
 
 *Cold*, the files dropped from the page cache before each pass: `cold_over_sequential` is one random pass over
 the bank, every byte checked, against reading as many bytes from end to end of one file in 4 MiB blocks.
@@ -131,6 +133,8 @@ def warm_figures(seconds: Seconds, size: int) -> dict[str, Any]:
     if "framebank_1_thread" in means:
         alone = means["framebank_1_thread"]
         apart |= {f"one_thread_over_{name}": ratio(means[name], alone) for name in ("npy", "safetensors")}
+    if "memory" in means:
+        apart["of_memory"] = ratios.pop("over_memory")
     return {
         **ratios,
         **apart,
@@ -184,7 +188,7 @@ def _print_table(figures: dict[str, Any]) -> None:
     title = f"{figures['gigabytes']} GB in random order, median of {figures['rounds']} rounds"
     table = Table("format", "GB/s", "framebank is faster by", title=title)
     for name, found in sorted(figures["gb_per_second"].items(), key=lambda item: -item[1]):
-        over = figures.get(f"over_{name}")
+        over = figures["of_memory"] if name == "memory" else figures.get(f"over_{name}")
         table.add_row(name, f"{found:.2f}", "" if over is None else f"{over:.2f}")
     table.add_section()
     for name in ("first", "later"):

@@ -1,14 +1,14 @@
 """Readers of one bank's files: framebank's own, zarr-python and tensorstore.
 
 * framebank reads as a training does, through `RowLoader` with its defaults: into buffers that are used again,
-  by two threads, ahead of the one that asks. `framebank_1_thread` has one thread; `framebank_always` checks
+  by four threads, ahead of the one that asks. `framebank_1_thread` has one thread; `framebank_always` checks
   every row on every read, `framebank_never` none.
 * zarr: `array[clip]`, row by row, which is faster than a selection of several. Its crc32c codec checks every
   read.
 * tensorstore: all rows of a batch are asked for at once and read by threads of its own, checked as well.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.rivals import Format, Reader
+from benchmarks.rivals import Format, Reader, batch_buffers, batched
 from benchmarks.sample_rows import Batch, SampleRows, write_bank
 from storage import Bank, RowLoader, array_name
 from storage.shard_file import Verify
@@ -43,11 +43,11 @@ def read_zarr(folder: Path, rows: SampleRows) -> Reader:
     group = zarr.open_group(folder, mode="r")
     arrays = [cast(Any, group[array_name(block, "out")]) for block in rows.blocks]
 
-    def batches(order: NDArray[np.int64]) -> Iterator[Batch]:
-        for clips in order:
-            yield clips, [[array[int(clip)] for clip in clips] for array in arrays]
+    def fill(clip: int, places: Sequence[np.ndarray]) -> None:
+        for array, place in zip(arrays, places, strict=True):
+            place[...] = array[clip]
 
-    return batches
+    return batched(fill, rows)
 
 
 def read_tensorstore(folder: Path, rows: SampleRows) -> Reader:
@@ -59,11 +59,15 @@ def read_tensorstore(folder: Path, rows: SampleRows) -> Reader:
         return tensorstore.open({"driver": "zarr3", "kvstore": place}, read=True, open=True).result()
 
     arrays = [opened(array_name(block, "out")) for block in rows.blocks]
+    buffers = batch_buffers(rows)
 
     def batches(order: NDArray[np.int64]) -> Iterator[Batch]:
         for clips in order:
             coming = [[array[int(clip)].read() for clip in clips] for array in arrays]
-            yield clips, [[row.result() for row in block] for block in coming]
+            for block, buffer in zip(coming, buffers, strict=True):
+                for place, row in enumerate(block):
+                    buffer[place] = row.result()
+            yield clips, buffers
 
     return batches
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.interrupted BANK
 
-is that process: it reads batches for ever, says so after the first few, and on SIGINT says, as one JSON line,
-what is still there of the loader.
+is that process: it reads batches as long as its parent lives, says so after the first few, and on SIGINT says,
+as one JSON line, what is still there of the loader.
 """
 
 import json
@@ -30,21 +30,24 @@ SECONDS = 60
 
 
 def main(bank: Path) -> None:
-    """Read until interrupted."""
+    """Read until interrupted, or left alone."""
     before = standing()
     with suppress(KeyboardInterrupt):
-        read_for_ever(bank)
+        keep_reading(bank)
     print(json.dumps(more(before, standing())), flush=True)  # the traceback and what it holds is gone by now
 
 
-def read_for_ever(location: Path) -> None:
+def keep_reading(location: Path) -> None:
     """Says `reading` when it does."""
+    parent = os.getppid()
     with Bank(location) as bank:
         loader = RowLoader(bank, [name for name in bank.layouts if name.endswith("/out")])
         order = RowOrder(bank.rows(), seed=0)
         for number, _ in enumerate(loader.batches(order.batches(range(sys.maxsize), BATCH))):
             if number == 2:
                 print("reading", flush=True)
+            if os.getppid() != parent:
+                return
 
 
 def standing() -> dict[str, int]:

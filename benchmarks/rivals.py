@@ -1,20 +1,23 @@
 """Other ways to keep the same rows in files, each written and read as its own documentation suggests.
 
-All are uncompressed fp16. A read gives the values of a batch in memory of the process's own, never a lazy
-view of a file, and as near to a batch as the format's fastest call brings them:
+All are uncompressed fp16. A read hands over what a training step takes: a batch, one (8, T, L, C) array
+per block, in buffers that are used again, as framebank's own are. An array is copied to its place as soon
+as it is loaded, while it is in the processor's cache.
 
-* npy: a file per clip and block; the arrays that `np.load` gives. `npy_stacked` stacks them to a tensor per
-  block as well, which is what a training step needs.
-* safetensors: a file per clip; the arrays that `safetensors.numpy.load_file` gives. (Its torch side gives
-  views of a mapped file, and copying those into a batch is slower.)
-* hdf5: one file, a dataset per block, chunk = clip; `read_direct` into reused batch buffers.
+* npy: a file per clip and block, `np.load`. `npy_stacked` makes a new batch by `np.stack`, as most scripts
+  do.
+* safetensors: a file per clip, `safetensors.numpy.load_file`. (Its torch side gives views of a mapped file,
+  and copying those into a batch is slower.)
+* hdf5: one file, a dataset per block, chunk = clip; `read_direct` into the batch.
 * webdataset: one tar of npy members, in the tar's order, since it has no random access.
 * litdata: clips of a local `StreamingDataset` by number.
 
-`npy_2_threads` and `safetensors_2_threads` load the files of a batch in two threads.
+`npy_2_threads` and `safetensors_2_threads` fill a batch in two threads. `npy_loose` and `safetensors_loose`
+make no batch: 32 arrays as they were loaded. `memory` is no format but the limit: rows that are arrays in
+memory already, copied into a batch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +33,8 @@ from benchmarks.sample_rows import BATCH, Batch, SampleRows
 
 Reader = Callable[[NDArray[np.int64]], Iterator[Batch]]
 """From a pass, (steps, BATCH) clip numbers, to its batches."""
+Fill = Callable[[int, Sequence[np.ndarray]], None]
+"""Puts a clip's blocks into their places in the batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,22 +62,35 @@ def write_npy(folder: Path, rows: SampleRows) -> None:
     """A file per clip and block."""
     folder.mkdir()
     for clip in range(rows.clips):
-        for name, values in zip(rows.names, rows.clip(clip), strict=True):
-            np.save(folder / f"{clip:06d}-{name}.npy", values)
+        for path, values in zip(npy_paths(folder, rows, clip), rows.clip(clip), strict=True):
+            np.save(path, values)
 
 
-def read_npy(folder: Path, rows: SampleRows, *, threads: int = 1, stacked: bool = False) -> Reader:
+def read_npy(folder: Path, rows: SampleRows, *, threads: int = 1) -> Reader:
     """`np.load`, file by file."""
 
+    def fill(clip: int, places: Sequence[np.ndarray]) -> None:
+        for path, place in zip(npy_paths(folder, rows, clip), places, strict=True):
+            place[...] = np.load(path)
+
+    return batched(fill, rows, threads=threads)
+
+
+def read_npy_loose(folder: Path, rows: SampleRows, *, stacked: bool = False) -> Reader:
+    """`np.load`, file by file, the arrays left apart or stacked."""
+
     def batches(order: NDArray[np.int64]) -> Iterator[Batch]:
-        with loader(threads) as load_all:
-            for clips in order:
-                paths = [folder / f"{clip:06d}-{name}.npy" for name in rows.names for clip in clips]
-                found = list(load_all(np.load, paths))
-                values = [found[first : first + BATCH] for first in range(0, len(found), BATCH)]
-                yield clips, [np.stack(arrays) for arrays in values] if stacked else values
+        for clips in order:
+            found = [[np.load(path) for path in npy_paths(folder, rows, clip)] for clip in clips]
+            values = list(zip(*found, strict=True))
+            yield clips, [np.stack(arrays) for arrays in values] if stacked else values
 
     return batches
+
+
+def npy_paths(folder: Path, rows: SampleRows, clip: int) -> list[Path]:
+    """The files of a clip."""
+    return [folder / f"{clip:06d}-{name}.npy" for name in rows.names]
 
 
 def write_safetensors(folder: Path, rows: SampleRows) -> None:
@@ -88,13 +106,35 @@ def read_safetensors(folder: Path, rows: SampleRows, *, threads: int = 1) -> Rea
     """`load_file`, file by file."""
     from safetensors.numpy import load_file
 
+    def fill(clip: int, places: Sequence[np.ndarray]) -> None:
+        found = load_file(folder / f"{clip:06d}.safetensors")
+        for name, place in zip(rows.names, places, strict=True):
+            place[...] = found[name]
+
+    return batched(fill, rows, threads=threads)
+
+
+def read_safetensors_loose(folder: Path, rows: SampleRows) -> Reader:
+    """`load_file`, file by file, the arrays left apart."""
+    from safetensors.numpy import load_file
+
     def batches(order: NDArray[np.int64]) -> Iterator[Batch]:
-        with loader(threads) as load_all:
-            for clips in order:
-                found = list(load_all(load_file, [folder / f"{clip:06d}.safetensors" for clip in clips]))
-                yield clips, [[file[name] for file in found] for name in rows.names]
+        for clips in order:
+            found = [load_file(folder / f"{clip:06d}.safetensors") for clip in clips]
+            yield clips, [[file[name] for file in found] for name in rows.names]
 
     return batches
+
+
+def read_memory(folder: Path, rows: SampleRows) -> Reader:
+    """A copy of arrays in memory."""
+    held = [[np.load(path) for path in npy_paths(folder, rows, clip)] for clip in range(rows.clips)]
+
+    def fill(clip: int, places: Sequence[np.ndarray]) -> None:
+        for values, place in zip(held[clip], places, strict=True):
+            place[...] = values
+
+    return batched(fill, rows)
 
 
 def write_hdf5(folder: Path, rows: SampleRows) -> None:
@@ -113,16 +153,15 @@ def read_hdf5(folder: Path, rows: SampleRows) -> Reader:
     """`read_direct`, chunk by chunk."""
     import h5py
 
-    buffers = batch_buffers(rows)
-
     def batches(order: NDArray[np.int64]) -> Iterator[Batch]:
         with h5py.File(folder / "rows.h5") as file:
             data: list[Any] = [file[name] for name in rows.names]
-            for clips in order:
-                for block, buffer in zip(data, buffers, strict=True):
-                    for place, clip in enumerate(clips):
-                        block.read_direct(buffer, np.s_[clip], np.s_[place])
-                yield clips, buffers
+
+            def fill(clip: int, places: Sequence[np.ndarray]) -> None:
+                for block, place in zip(data, places, strict=True):
+                    block.read_direct(place, np.s_[clip])
+
+            yield from batched(fill, rows)(order)
 
     return batches
 
@@ -144,17 +183,18 @@ def read_webdataset(folder: Path, rows: SampleRows) -> Reader:
     """From the tar's first clip to its last, whatever order is asked for."""
     from webdataset.compat import WebDataset
 
+    buffers = batch_buffers(rows)
+
     def batches(order: NDArray[np.int64]) -> Iterator[Batch]:
         samples = cast(Any, WebDataset(str(folder / "rows.tar"), shardshuffle=False).decode())
-        found: list[dict[str, Any]] = []
+        clips: list[int] = []
         for sample in samples:
-            found.append(sample)
-            if len(found) == BATCH:
-                yield (
-                    [int(sample["__key__"]) for sample in found],
-                    [[sample[f"{name}.npy"] for sample in found] for name in rows.names],
-                )
-                found = []
+            for name, buffer in zip(rows.names, buffers, strict=True):
+                buffer[len(clips)] = sample[f"{name}.npy"]
+            clips.append(int(sample["__key__"]))
+            if len(clips) == BATCH:
+                yield clips, buffers
+                clips = []
 
     return batches
 
@@ -176,16 +216,31 @@ def read_litdata(folder: Path, rows: SampleRows) -> Reader:
 
     data = StreamingDataset(str(folder))
 
+    def fill(clip: int, places: Sequence[np.ndarray]) -> None:
+        found = data[clip]
+        for name, place in zip(rows.names, places, strict=True):
+            place[...] = found[name]
+
+    return batched(fill, rows)
+
+
+def batched(fill: Fill, rows: SampleRows, *, threads: int = 1) -> Reader:
+    """Batches in buffers that are used again, filled clip by clip."""
+    buffers = batch_buffers(rows)
+
     def batches(order: NDArray[np.int64]) -> Iterator[Batch]:
-        for clips in order:
-            found = [data[int(clip)] for clip in clips]
-            yield [clip["clip"] for clip in found], [[clip[name] for clip in found] for name in rows.names]
+        with mapping(threads) as apply:
+            for clips in order:
+                places = [[buffer[place] for buffer in buffers] for place in range(BATCH)]
+                for _ in apply(fill, clips.tolist(), places):
+                    pass
+                yield clips, buffers
 
     return batches
 
 
 @contextmanager
-def loader(threads: int) -> Iterator[Callable[..., Any]]:
+def mapping(threads: int) -> Iterator[Callable[..., Any]]:
     """`map`, in so many threads."""
     if threads == 1:
         yield map
@@ -200,22 +255,18 @@ def batch_buffers(rows: SampleRows) -> list[np.ndarray]:
 
 
 FILE_FORMATS = (
+    Format(name="memory", folder="npy", write=write_npy, open=read_memory),
     Format(name="npy", folder="npy", write=write_npy, open=read_npy),
-    Format(name="npy_stacked", folder="npy", write=write_npy, open=partial(read_npy, stacked=True)),
     Format(name="npy_2_threads", folder="npy", write=write_npy, open=partial(read_npy, threads=2)),
-    Format(
-        name="safetensors",
-        folder="safetensors",
-        needs="safetensors",
-        write=write_safetensors,
-        open=read_safetensors,
-    ),
-    Format(
-        name="safetensors_2_threads",
-        folder="safetensors",
-        needs="safetensors",
-        write=write_safetensors,
-        open=partial(read_safetensors, threads=2),
+    Format(name="npy_loose", folder="npy", write=write_npy, open=read_npy_loose),
+    Format(name="npy_stacked", folder="npy", write=write_npy, open=partial(read_npy_loose, stacked=True)),
+    *(
+        Format(name=name, folder="safetensors", needs="safetensors", write=write_safetensors, open=read)
+        for name, read in (
+            ("safetensors", read_safetensors),
+            ("safetensors_2_threads", partial(read_safetensors, threads=2)),
+            ("safetensors_loose", read_safetensors_loose),
+        )
     ),
     Format(name="hdf5", folder="hdf5", needs="h5py", write=write_hdf5, open=read_hdf5),
     Format(

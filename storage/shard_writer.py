@@ -8,11 +8,13 @@ that sees the bank.
 import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from blake3 import blake3
+from numpy.typing import NDArray
 
 from storage.clip_table import FACTS, WRITTEN, table_from, to_parquet
 from storage.commit import FileDigest, ShardRecord, encode_record, facts_name, record_name
@@ -27,7 +29,7 @@ from storage.statistics import Statistics, merged
 PUBLISHERS = 8
 """Files of a shard that are synced (or uploaded) at a time."""
 PIECE = 2**18
-"""Bytes that are summed, digested and written at a time."""
+"""Bytes of a row that are checked, summed and digested at a time, while the processor's cache holds them."""
 
 
 class ShardWriter:
@@ -67,9 +69,9 @@ class ShardWriter:
             Unstorable: a value that the storage type cannot hold, or a wrong shape; nothing was written.
             DiskTooSmall: the disk is full.
         """
-        encoded = [stored(array.layout, values[array.layout.name]) for array in self.arrays]
-        for array, data in zip(self.arrays, encoded, strict=True):
-            array.append(row - self.first, data)
+        chunks = [array.chunk(values[array.layout.name]) for array in self.arrays]
+        for array, chunk in zip(self.arrays, chunks, strict=True):
+            array.append(row - self.first, chunk)
         for name, found in (statistics or {}).items():
             self.statistics.setdefault(name, []).append(found)
 
@@ -129,20 +131,40 @@ class ArrayShard:
         self.hash = blake3()
         self.file: FileWriter | None = None
 
-    def append(self, slot: int, data: np.ndarray) -> None:
-        """Write one inner chunk and its crc32c."""
-        raw, crc = data.reshape(-1).view(np.uint8), 0
-        self.pairs[slot] = (self.bytes, raw.nbytes + CRC_BYTES)
-        for start in range(0, raw.nbytes, PIECE):  # summed and digested while it is in the processor's cache
+    def chunk(self, values: np.ndarray) -> "Chunk":
+        """A row as it will lie in the file; nothing is written yet.
+
+        Raises:
+            Unstorable: another shape, or a value that the type cannot hold.
+        """
+        data = stored(self.layout, values)
+        raw, crc, digest = data.reshape(-1).view(np.uint8), 0, self.hash.copy()
+        for start in range(0, raw.nbytes, PIECE):
             piece = raw[start : start + PIECE]
+            if not all_finite(piece.view(data.dtype)):
+                largest = float(np.abs(values).max())
+                raise Unstorable(
+                    f"{self.layout.name} has values up to {largest:g} that {self.layout.dtype} cannot hold"
+                )
             crc = checksum(piece, crc)
-            self._write(piece.data)
-        self._write(crc.to_bytes(CRC_BYTES, "little"))
+            digest.update(piece.data)
+        tail = crc.to_bytes(CRC_BYTES, "little")
+        digest.update(tail)
+        return Chunk(raw=raw, crc=tail, hash=digest)
+
+    def append(self, slot: int, chunk: "Chunk") -> None:
+        """Write an inner chunk."""
+        self.pairs[slot] = (self.bytes, chunk.raw.nbytes + CRC_BYTES)
+        self._write(chunk.raw.data)
+        self._write(chunk.crc)
+        self.hash = chunk.hash
         self.rows += 1
 
     def publish(self) -> tuple[str, FileDigest]:
         """Write the index and give the file its name; path and digest."""
-        self._write(pack_index(self.pairs))
+        index = pack_index(self.pairs)
+        self._write(index)
+        self.hash.update(index)
         assert self.file is not None
         self.file.publish()
         return self.name, FileDigest(bytes=self.bytes, blake3=self.hash.hexdigest())
@@ -156,35 +178,42 @@ class ArrayShard:
         if self.file is None:
             self.file = self.place.writer(self.name)
         self.file.write(data)
-        self.hash.update(data)
         self.bytes += len(data)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunk:
+    """A row of an array, checked and summed."""
+
+    raw: NDArray[np.uint8]
+    """The values' bytes."""
+    crc: bytes
+    """Their crc32c, which follows them in the file."""
+    hash: blake3
+    """State of the file's digest after both."""
+
+
 def stored(layout: ArrayLayout, values: np.ndarray) -> np.ndarray:
-    """Values as they lie on disk, checked.
+    """Values in the type in which they lie on disk.
 
     Raises:
-        Unstorable: another shape, or a value that the type cannot hold.
+        Unstorable: another shape, or an array of integers that was given something else.
     """
     if values.shape != layout.row_shape:
         raise Unstorable(f"{layout.name} has rows of shape {layout.row_shape}, not {values.shape}")
     wanted = np.dtype(layout.dtype)
-    if wanted.kind in "iu":
-        if values.dtype != wanted:
-            raise Unstorable(f"{layout.name} is stored as {wanted}, not {values.dtype}; quantise it first")
-        return np.ascontiguousarray(values)
-    with np.errstate(over="ignore"):
-        data = np.ascontiguousarray(values, dtype=wanted.newbyteorder("<"))
-    if not all_finite(data):
-        largest = float(np.abs(values).max())
-        raise Unstorable(f"{layout.name} has values up to {largest:g} that {layout.dtype} cannot hold")
-    return data
+    if wanted.kind not in "iu":
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(values, dtype=wanted.newbyteorder("<"))
+    if values.dtype != wanted:
+        raise Unstorable(f"{layout.name} is stored as {wanted}, not {values.dtype}; quantise it first")
+    return np.ascontiguousarray(values)
 
 
 def all_finite(data: np.ndarray) -> bool:
     """Whether no value is infinite or NaN; for float16 by its exponent bits, which is many times faster."""
-    if data.dtype.itemsize != 2:
-        return bool(np.isfinite(data).all())
+    if data.dtype.kind != "f" or data.dtype.itemsize != 2:
+        return data.dtype.kind != "f" or bool(np.isfinite(data).all())
     positive, negative = data.view(np.int16), data.view(np.uint16)  # as integers, infinities and NaN are last
     return data.size == 0 or (int(positive.max()) < 0x7C00 and int(negative.max()) < 0xFC00)
 

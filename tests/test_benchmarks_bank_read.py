@@ -35,10 +35,12 @@ def test_measures_all_and_cleans_up(tmp_path):
     figures = measure(SMALL, rounds=2, folder=tmp_path, formats=LIGHT)
     assert list(tmp_path.iterdir()) == []
     speeds = figures["gb_per_second"]
-    assert speeds.keys() == {form.name for form in LIGHT}
+    assert speeds.keys() | figures["left_out"].keys() - {"cold"} == {form.name for form in LIGHT}
+    assert {"framebank", "npy", "safetensors", "zarr"} <= speeds.keys()
     assert all(value > 0 for value in speeds.values())
     for name in ("npy", "safetensors", "zarr"):
         assert figures[f"over_{name}"] == pytest.approx(speeds["framebank"] / speeds[name], rel=1)
+    assert figures["of_memory"] == pytest.approx(speeds["framebank"] / speeds["memory"], rel=1)
     assert ("cold_over_sequential" in figures) != ("cold" in figures["left_out"])
 
 

@@ -106,4 +106,3 @@ def test_a_decoder_trains_from_a_bucket(server, tmp_path):
         )
         result = train(config, bank=url, run=tmp_path / "run", device="cpu")
     assert result.steps == 2
-

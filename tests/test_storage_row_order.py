@@ -18,9 +18,7 @@ def test_every_row_once_an_epoch(count, size, seed):
         assert sorted(epoch) == rows.tolist()
 
 
-@given(
-    count=st.integers(1, 40), size=st.integers(1, 9), world=st.integers(1, 5), start=st.integers(0, 50)
-)
+@given(count=st.integers(1, 40), size=st.integers(1, 9), world=st.integers(1, 5), start=st.integers(0, 50))
 @settings(max_examples=60, deadline=None)
 def test_any_number_of_ranks_sees_the_same_batches(count, size, world, start):
     rows = np.arange(count)

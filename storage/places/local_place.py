@@ -16,6 +16,9 @@ from typing import BinaryIO
 from storage.errors import DiskTooSmall
 from storage.places.names import MAX_WHOLE, Entry, refuse_large, temporary_name
 
+WRITEBACK = 2**23
+"""Bytes after which the system is asked to begin with bringing a growing file to the disk."""
+
 
 class LocalPlace:
     """The files below one folder."""
@@ -182,6 +185,7 @@ class LocalWriter:
         self._path = path
         self._temporary = temporary
         self._unsynced = make_folder(path.parent)
+        self._written = self._begun = 0
         self._file: BinaryIO | None = open(temporary, "wb", buffering=0)  # noqa: SIM115 - closed below
 
     def write(self, data: bytes | memoryview) -> None:
@@ -190,7 +194,11 @@ class LocalWriter:
         view = memoryview(data)
         with full_disk_said(self._path):
             while len(view):
-                view = view[self._file.write(view) :]
+                written = self._file.write(view)
+                view = view[written:]
+                self._written += written
+        if self._written - self._begun >= WRITEBACK:
+            self._begin_writeback(self._file.fileno())
 
     def publish(self) -> None:
         """Sync, rename, sync the folder."""
@@ -202,6 +210,15 @@ class LocalWriter:
         os.replace(self._temporary, self._path)
         for folder in (self._path.parent, *self._unsynced):
             sync_folder(folder)
+
+    def _begin_writeback(self, descriptor: int) -> None:
+        """Have the disk at work while the next rows are made, not only when `publish` waits for it at last.
+        Linux does so when told that pages are not needed, and keeps those that are still to be written.
+        """
+        if hasattr(os, "posix_fadvise"):
+            length = self._written - self._begun
+            os.posix_fadvise(descriptor, self._begun, length, os.POSIX_FADV_DONTNEED)
+        self._begun = self._written
 
     def discard(self) -> None:
         """Remove what was written, unless it was published."""
