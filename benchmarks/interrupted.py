@@ -2,8 +2,8 @@
 
     python -m benchmarks.interrupted BANK
 
-is that process: it reads batches as long as its parent lives, says so after the first few, and on SIGINT says,
-as one JSON line, what is still there of the loader.
+is that process: it reads batches as long as its parent lives, says so after the first few, and on SIGINT
+says, as one JSON line, what is still there of the loader.
 """
 
 import json
