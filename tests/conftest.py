@@ -9,6 +9,7 @@ import ray
 import torch
 
 from pipeline.extract import connect
+from tests.small_extractions import run_here
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -23,3 +24,9 @@ def ray_cluster() -> Iterator[None]:
     connect(cpus=2)
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extractions run in this very process, which is many times quicker than starting workers for them."""
+    monkeypatch.setattr("pipeline.extract.run_tasks", run_here)

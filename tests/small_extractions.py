@@ -1,7 +1,9 @@
 """Small real extractions for tests: drawn videos under a small random CLIP."""
 
+import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -10,7 +12,12 @@ from rich.console import Console
 
 from backbones.weights import BackboneConfig
 from pipeline.config import ExtractConfig
+from pipeline.decode_worker import decode_shard
+from pipeline.encode import EncoderConfig, ShardEncoder
 from pipeline.extract import extract
+from pipeline.request import anchored
+from pipeline.task import ShardTask
+from storage import BankWriter
 from tests.drawn_videos import write_video
 from video import Sampling, ViewPlan
 
@@ -56,10 +63,37 @@ def quiet() -> Console:
     return Console(file=StringIO())
 
 
+def run_here(
+    config: ExtractConfig, writer: BankWriter, part: int, tasks: Sequence[ShardTask], console: Console
+) -> None:
+    """In the place of `pipeline.extract.run_tasks`: the same stages without Ray, whose workers need seconds
+    to start.
+    """
+    encoder = EncoderConfig(
+        bank=writer.path,
+        part=part,
+        run=writer.run,
+        backbone=anchored(config.backbone),
+        batch_rows=config.batch_rows,
+    )
+    encode = ShardEncoder(encoder)
+    for task in tasks:
+        encode(*pickle.loads(decode_shard({"task": pickle.dumps(task)}, config.views, config.limits)["work"]))
+
+
 def start_extraction(source, model, bank) -> subprocess.Popen:
     """The extraction of `config_for` in a process of its own."""
     command = [sys.executable, "-c", COMMAND, str(source), str(model), str(bank)]
     return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 
-__all__ = ["COMMAND", "config_for", "draw_classes", "draw_clip", "extract", "quiet", "start_extraction"]
+__all__ = [
+    "COMMAND",
+    "config_for",
+    "draw_classes",
+    "draw_clip",
+    "extract",
+    "quiet",
+    "run_here",
+    "start_extraction",
+]

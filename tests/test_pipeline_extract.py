@@ -93,7 +93,7 @@ def test_bad_videos_are_recorded_with_their_reasons(bank):
     assert "not a media file" in failed["class 0/noise.mp4"]
 
 
-def test_failed_videos_are_tried_again_and_then_quarantined(ray_cluster, source, model, tmp_path):
+def test_failed_videos_are_tried_again_and_then_quarantined(without_ray, source, model, tmp_path):
     videos = tmp_path / "videos"
     videos.mkdir()
     (videos / "a.mp4").write_bytes((source / "class 0/clip 0.mp4").read_bytes())
@@ -108,7 +108,7 @@ def test_failed_videos_are_tried_again_and_then_quarantined(ray_cluster, source,
     assert re.search(r"2 │\s+1 │\s+0 │\s+0 │\s+1 │\s+0 │", said.file.getvalue())
 
 
-def test_a_mended_video_is_written_by_the_next_run(ray_cluster, source, model, tmp_path):
+def test_a_mended_video_is_written_by_the_next_run(without_ray, source, model, tmp_path):
     videos = tmp_path / "videos"
     videos.mkdir()
     good = (source / "class 0/clip 0.mp4").read_bytes()
@@ -128,7 +128,7 @@ def test_a_mended_video_is_written_by_the_next_run(ray_cluster, source, model, t
         np.testing.assert_array_equal(before.read(name, [0, 2]), after.read(name, [0, 2]))
 
 
-def test_a_finished_run_again_is_a_cheap_success(bank, source, model):
+def test_a_finished_run_again_is_a_cheap_success(without_ray, bank, source, model):
     config = config_for(source, model, bank.path)
     said = Console(file=StringIO(), width=200)
     for _ in range(2):
@@ -139,14 +139,14 @@ def test_a_finished_run_again_is_a_cheap_success(bank, source, model):
     assert time.perf_counter() - start < 10
 
 
-def test_more_videos_are_added_behind_those_there_are(ray_cluster, source, model, tmp_path):
+def test_more_videos_are_added_behind_those_there_are(without_ray, source, model, tmp_path):
     first = extract(config_for(source, model, tmp_path / "bank", limit=3), quiet())
     more = extract(config_for(source, model, tmp_path / "bank"), quiet())
     assert len(more.rows()) == GOOD
     assert more.table["key"].to_pylist()[:3] == first.table["key"].to_pylist()
 
 
-def test_several_views_make_several_rows(ray_cluster, source, model, tmp_path):
+def test_several_views_make_several_rows(without_ray, source, model, tmp_path):
     views = ViewPlan(sampling=Sampling(frames=2, stride=2), size=64, temporal_views=2)
     found = extract(config_for(source, model, tmp_path / "bank", views=views, attention="qk"), quiet())
     assert len(found.rows()) == GOOD * 2
@@ -163,7 +163,7 @@ def test_another_spec_is_refused_with_both_sides(bank, source, model):
         extract(config_for(source, model, bank.path, backbone=other), quiet())
 
 
-def test_nothing_written_is_an_error(ray_cluster, model, tmp_path):
+def test_nothing_written_is_an_error(without_ray, model, tmp_path):
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos/empty.mp4").write_bytes(b"")
     with pytest.raises(ExtractionError, match="none of 1 clips could be written"):

@@ -47,7 +47,7 @@ def reader_of(bank: Bank, blocks: tuple[int, ...]) -> FeatureReader:
     ids=["a block", "q and k", "derived"],
 )
 def test_what_is_added_equals_a_bank_made_so_and_nothing_is_rewritten(
-    ray_cluster, source, model, tmp_path, more
+    without_ray, source, model, tmp_path, more
 ):
     before = files_of(extract(config_for(source, model, tmp_path / "bank"), quiet()))
     with pytest.raises(SpecMismatch, match="--grow adds it"):
@@ -71,7 +71,7 @@ def test_the_first_form_of_attention_is_what_decoders_go_on_reading(ray_cluster,
     torch.testing.assert_close(found.map_prev, expected.map_prev, rtol=0, atol=0)
 
 
-def test_new_clips_reach_an_added_part_when_it_is_asked_for(ray_cluster, source, model, tmp_path):
+def test_new_clips_reach_an_added_part_when_it_is_asked_for(without_ray, source, model, tmp_path):
     two = {"attention": "qk", "grow": True}
     extract(config_for(source, model, tmp_path / "bank", limit=2), quiet())
     extract(config_for(source, model, tmp_path / "bank", limit=2, **two), quiet())
@@ -85,13 +85,13 @@ def test_new_clips_reach_an_added_part_when_it_is_asked_for(ray_cluster, source,
     assert len(bank.written(arrays=[name])) == CLIPS
 
 
-def test_an_array_keeps_its_type(ray_cluster, source, model, tmp_path):
+def test_an_array_keeps_its_type(without_ray, source, model, tmp_path):
     extract(config_for(source, model, tmp_path / "bank"), quiet())
     with pytest.raises(SpecMismatch, match="keeps features/block02/out as float16 for good"):
         extract(config_for(source, model, tmp_path / "bank", dtype="int8", grow=True), quiet())
 
 
-def test_a_video_that_changed_meanwhile_is_not_mixed_with_its_old_rows(ray_cluster, source, model, tmp_path):
+def test_a_video_that_changed_meanwhile_is_not_mixed_with_its_old_rows(without_ray, source, model, tmp_path):
     extract(config_for(source, model, tmp_path / "bank"), quiet())
     draw_clip(source / "3.mp4", 99)
     config = config_for(source, model, tmp_path / "bank", attention="qk", grow=True, attempts=1)
@@ -102,7 +102,7 @@ def test_a_video_that_changed_meanwhile_is_not_mixed_with_its_old_rows(ray_clust
     assert len(bank.written(arrays=[array_name(3, "q")])) == CLIPS - 1
 
 
-def test_listed_clips_are_done_anew_and_all_others_keep_their_bytes(ray_cluster, source, model, tmp_path):
+def test_listed_clips_are_done_anew_and_all_others_keep_their_bytes(without_ray, source, model, tmp_path):
     before = extract(config_for(source, model, tmp_path / "bank"), quiet())
     values = {name: before.read(name, before.rows()) for name in before.layouts}
     draw_clip(source / "3.mp4", 99)
@@ -118,7 +118,7 @@ def test_listed_clips_are_done_anew_and_all_others_keep_their_bytes(ray_cluster,
         extract(config_for(source, model, tmp_path / "bank", **redo), quiet())
 
 
-def test_one_content_under_two_names_is_stored_once_and_listed_twice(ray_cluster, source, model, tmp_path):
+def test_one_content_under_two_names_is_stored_once_and_listed_twice(without_ray, source, model, tmp_path):
     shutil.copy(source / "1.mp4", source / "1 again.mp4")
     first = extract(config_for(source, model, tmp_path / "bank"), quiet())
     rows = dict(zip(first.table["key"].to_pylist(), first.table["row"].to_pylist(), strict=True))
@@ -133,7 +133,7 @@ def test_one_content_under_two_names_is_stored_once_and_listed_twice(ray_cluster
 
 
 @pytest.mark.parametrize("attention", ["maps", "derived"])
-def test_integers_are_half_the_size_and_close(ray_cluster, source, model, tmp_path, attention):
+def test_integers_are_half_the_size_and_close(without_ray, source, model, tmp_path, attention):
     plain = extract(config_for(source, model, tmp_path / "plain", attention=attention), quiet())
     small = extract(config_for(source, model, tmp_path / "small", attention=attention, dtype="int8"), quiet())
     sizes = [sum(record.bytes for record in bank.records.values()) for bank in (small, plain)]
@@ -146,7 +146,7 @@ def test_integers_are_half_the_size_and_close(ray_cluster, source, model, tmp_pa
         assert np.linalg.norm(close - exact) < 0.02 * np.linalg.norm(exact), tap
 
 
-def test_a_shelf_has_one_bank_of_a_spec(ray_cluster, source, model, tmp_path):
+def test_a_shelf_has_one_bank_of_a_spec(without_ray, source, model, tmp_path):
     shelf = {"shelf": str(tmp_path / "shelf")}
     first = extract(config_for(source, model, "", limit=2, **shelf), quiet())
     said = Console(file=StringIO(), width=300)
