@@ -67,7 +67,7 @@ class Plan:
 
     def __init__(self, writer: BankWriter, *, attempts: int, redo: frozenset[str] = frozenset()) -> None:
         self.bank = Bank(writer.path)
-        self.listing = writer.listing
+        self.listing = writer.listing.combine_chunks()  # in chunks, taking a few lines reads them all
         self.views = writer.spec.views
         self.attempts = attempts
         self.places = places_by_shard(writer)

@@ -59,9 +59,7 @@ def build_spec(config: ExtractConfig, loaded: LoadedTower) -> BankSpec:
         blocks=tuple(range(depth - config.last_blocks, depth)), attention=config.attention, dtype=config.dtype
     )
     return BankSpec(
-        backbone=backbone_spec(
-            config.backbone, clip.name, clip.digest, loaded.tower, quick_gelu=clip.quick_gelu
-        ),
+        backbone=backbone_spec(config.backbone, loaded),
         frames=config.views.frames,
         views=config.views.count,
         video={
@@ -74,15 +72,14 @@ def build_spec(config: ExtractConfig, loaded: LoadedTower) -> BankSpec:
     )
 
 
-def backbone_spec(
-    config: BackboneConfig, name: str, digest: str, tower: FrozenTower, *, quick_gelu: bool
-) -> BackboneSpec:
+def backbone_spec(config: BackboneConfig, loaded: LoadedTower) -> BackboneSpec:
     """The tower's part of a bank's spec."""
+    clip, tower = loaded.clip, loaded.tower
     return BackboneSpec(
-        name=name,
-        weights=digest,
+        name=clip.name,
+        weights=clip.digest,
         precision=config.precision,
-        quick_gelu=quick_gelu,
+        quick_gelu=clip.quick_gelu,
         width=tower.width,
         heads=tower.heads,
         depth=tower.depth,

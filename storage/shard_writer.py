@@ -212,10 +212,12 @@ def stored(layout: ArrayLayout, values: np.ndarray) -> np.ndarray:
 
 def all_finite(data: np.ndarray) -> bool:
     """Whether no value is infinite or NaN; for float16 by its exponent bits, which is many times faster."""
-    if data.dtype.kind != "f" or data.dtype.itemsize != 2:
-        return data.dtype.kind != "f" or bool(np.isfinite(data).all())
+    if data.dtype.kind != "f":
+        return True
+    if data.dtype.itemsize != 2:
+        return bool(np.isfinite(data).all())
     positive, negative = data.view(np.int16), data.view(np.uint16)  # as integers, infinities and NaN are last
-    return data.size == 0 or (int(positive.max()) < 0x7C00 and int(negative.max()) < 0xFC00)
+    return int(positive.max()) < 0x7C00 and int(negative.max()) < 0xFC00
 
 
 def count_outcomes(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
