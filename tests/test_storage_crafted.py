@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import sys
-import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from storage import Bank, CorruptShard, NotABank
 from storage.sealed import check_of, seal
 from storage.spec import canonical
 from tests.damaged_banks import changed, damage, refused_or_right, touch_small_files, write_two_parts
+from tests.memory import ResidentPeak
 
 MOST_MEMORY = 64 * 2**20
 
@@ -48,17 +48,16 @@ sys.addaudithook(note_opening)
 def confined() -> Iterator[None]:
     """Nothing outside of the bank is opened in here, and little memory is taken."""
     OPENED.clear()
-    tracemalloc.start()
+    memory = ResidentPeak()
     WATCHING[0] = True
     try:
         yield
     finally:
         WATCHING[0] = False
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+    taken = memory.taken()
     assert OPENED
     assert not [name for name in OPENED if "secret" in name or ".." in name]
-    assert peak < MOST_MEMORY
+    assert taken < MOST_MEMORY
 
 
 def crafted(file: Path, change: Callable[[dict[str, Any]], object]) -> bytes:
