@@ -10,6 +10,7 @@ COMMANDS = {
         "demo.command",
         "draw videos, encode them, train decoders, report: everything, offline, in minutes",
     ),
+    "estimate": ("pipeline.estimate", "what an extraction costs, and after how many epochs its bank pays"),
     "extract": ("pipeline.extract", "videos to bank: encode with a frozen CLIP, keep what it saw"),
     "train": ("decoders.train", "bank to decoder: train an EVL decoder on cached features"),
     "evaluate": ("decoders.evaluate", "test a trained decoder on a bank: top-1, top-5, per class"),

@@ -1,0 +1,268 @@
+"""The estimate: of the user's own videos, with what they do to it, and in words that fit a terminal."""
+
+import json
+import os
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+import torch
+from rich.console import Console
+
+import framebank
+from pipeline import estimate as command_file
+from pipeline.costs import Account, Estimate, Measured, Stages, Way, Workers
+from pipeline.disk_rate import BLOCK
+from pipeline.errors import ExtractionError
+from pipeline.estimate import EstimateCommand, bank_bytes, estimate, where
+from pipeline.estimate_page import page, span
+from pipeline.plan import listing_lines
+from pipeline.request import build_spec, load_tower
+from pipeline.sample import draw, own_process, workers
+from storage import array_layouts
+from tests.small_clips import write_config
+from tests.small_extractions import config_for, draw_classes, quiet
+
+MODES = [
+    (attention, dtype) for attention in ("maps", "qk", "derived", "none") for dtype in ("float16", "int8")
+]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(write_config(tmp_path_factory.mktemp("model") / "small.json"))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Six videos, and two files that are none."""
+    folder = draw_classes(tmp_path_factory.mktemp("videos"), 6)
+    for number in range(2):
+        (folder / "class 0" / f"bad {number}.mp4").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_probe(monkeypatch):
+    monkeypatch.setattr(command_file, "PROBE_BYTES", 2 * BLOCK)
+
+
+@pytest.fixture(scope="module")
+def found(source, model, tmp_path_factory):
+    """An estimate of everything."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command_file, "PROBE_BYTES", 2 * BLOCK)
+        config = config_for(source, model, tmp_path_factory.mktemp("bank") / "bank")
+        return estimate(EstimateCommand(config=config), quiet())
+
+
+def printed(found: Estimate, width: int = 80) -> str:
+    console = Console(file=StringIO(), width=width)
+    for piece in page(found):
+        console.print(piece)
+    return console.file.getvalue()
+
+
+def words(found: Estimate) -> str:
+    """The page on one line."""
+    return " ".join(printed(found).split())
+
+
+def test_the_sample_is_decoded_and_encoded(found):
+    measured = found.measured
+    assert (measured.listed, measured.sampled, measured.written, measured.share) == (8, 8, 6, 0.75)
+    assert found.reasons == {"empty file (0 bytes)": 2}
+    for name in ("decode", "tower", "keep", "write_rate", "read_rate"):
+        assert getattr(measured, name) > 0, name
+
+
+def test_bytes_are_those_of_the_bank_less_what_fails(found, source, model, tmp_path):
+    config = config_for(source, model, tmp_path / "bank")
+    loaded = load_tower(config)
+    assert [(way.attention, way.dtype) for way in found.ways] == MODES
+    for way in found.ways:
+        spec = build_spec(replace(config, attention=way.attention, dtype=way.dtype), loaded)
+        each = bank_bytes(array_layouts(spec), 1)
+        assert way.account.bytes_per_clip == each
+        assert way.account.bytes == 6 * each
+        assert way.account.feed == 59 * each
+    assert (found.asked.attention, found.asked.dtype) == ("maps", "float16")
+
+
+def test_nothing_is_kept(source, model, tmp_path):
+    threads = torch.get_num_threads()
+    command = EstimateCommand(config=config_for(source, model, tmp_path / "bank"), sample=2)
+    estimate(command, quiet())
+    assert os.listdir(tmp_path) == []
+    assert not own_process()
+    assert torch.get_num_threads() == threads
+
+
+def test_what_cannot_be_kept_is_said_and_not_hidden(source, model, tmp_path):
+    config = config_for(source, model, tmp_path / "bank", last_blocks=4)
+    found = estimate(EstimateCommand(config=config, sample=1), quiet())
+    refused = [way for way in found.ways if way.account is None]
+    assert {way.attention for way in refused} == {"derived"}
+    assert "block 0 has none before it" in refused[0].refused
+    assert "not possible" in printed(found)
+
+
+def test_the_draw_follows_its_seed(source, model, tmp_path):
+    lines = listing_lines(config_for(source, model, tmp_path))
+    keys = [[line["key"] for line in draw(lines, 3, seed)] for seed in range(8)]
+    assert keys[0] == [line["key"] for line in draw(lines, 3, 0)]
+    assert len({tuple(drawn) for drawn in keys}) > 1
+    assert all(drawn == sorted(drawn) and len(set(drawn)) == 3 for drawn in keys)
+    assert draw(lines, 100, 0) == lines
+
+
+def test_no_frames_at_all(source, model, tmp_path):
+    for path in (source / "class 1").iterdir():
+        (tmp_path / "videos" / "a").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / "a" / path.name).write_bytes(b"")
+    config = config_for(tmp_path / "videos", model, tmp_path / "bank")
+    with pytest.raises(
+        ExtractionError, match=r"found none, e.g. .*: empty file \(0 bytes\). Look at the source"
+    ):
+        estimate(EstimateCommand(config=config), quiet())
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "share", "expected"),
+    [(0, 0, 1.0, 6), (0, 2, 1.0, 2), (0, 99, 1.0, 6), (4, 0, 1.0, 4), (4, 0, 0.5, 4), (4, 1, 1.0, 1)],
+)
+def test_encoders_that_truly_work_side_by_side(monkeypatch, model, gpus, asked, share, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    config = config_for("videos", model, "bank", encoders=asked, gpus_per_encoder=share)
+    assert workers(config) == Workers(decoders=6, encoders=expected, gpus=gpus)
+
+
+def test_a_bank_or_a_shelf(model):
+    assert where(config_for("videos", model, "bank")) == "bank"
+    assert where(config_for("videos", model, "", shelf="shelf")) == "shelf"
+    for bank, shelf in (("", ""), ("bank", "shelf")):
+        with pytest.raises(ValueError, match="name either the bank"):
+            where(config_for("videos", model, bank, shelf=shelf))
+
+
+def drawn_estimate(*, read: float = 60, epochs: int | None = 3, **changes) -> Estimate:
+    """What a page is made of, as large as it gets."""
+    account = Account(
+        bytes_per_clip=29.05e6, bytes=6.97e12, once=7200, read=read, online=3600, feed=1.72e9, epochs=epochs
+    )
+    kept = replace(account, bytes_per_clip=4.9e6, read=30, epochs=1_000)
+    asked = Way(attention="derived", dtype="float16", account=account)
+    values = {
+        "source": "/videos/train.csv",
+        "place": "/banks/k400",
+        "free": 2 * 10**12,
+        "tower": "ViT-B-16 fp16",
+        "device": "cuda",
+        "views": 1,
+        "measured": Measured(
+            listed=240_000,
+            sampled=16,
+            written=16,
+            decode=0.21,
+            tower=0.011,
+            keep=0.001,
+            write_rate=9e8,
+            read_rate=1e9,
+            cold=True,
+        ),
+        "reasons": {},
+        "workers": Workers(decoders=32, encoders=4, gpus=4),
+        "stages": Stages(decode=6000, encode=3000, write=1200),
+        "asked": asked,
+        "ways": [asked, Way(attention="none", dtype="int8", account=kept)],
+        "clips_per_second": 59.0,
+    }
+    return Estimate(**(values | changes))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_page_fits_and_says_what_it_is(width):
+    said = printed(drawn_estimate(), width)
+    assert max(map(len, said.splitlines())) <= width
+    for text in (
+        "240,000 clips in /videos/train.csv",
+        "12 ms a clip (encoders: 4)",
+        "MORE than the 2.0 TB that are free",
+        "decode 1.7 h, encode 50 min, write 20 min",
+        "decoding beside encoding: 2 h. The longest: decode",
+        "59 clips/s take 1.7 GB/s; the disk feeds 34.4 clips/s, so training would wait for it",
+        "cheaper than running the tower online from epoch 3 on",
+    ):
+        assert text in " ".join(said.split()), text
+    row = next(line for line in said.splitlines() if line.startswith("none"))
+    assert " ".join(row.split()) == "none int8 4.9 MB 7.0 TB 2 h 30 s 1.7 GB/s 1,000"
+
+
+def test_a_disk_that_keeps_up_and_room_enough():
+    said = words(drawn_estimate(free=None, clips_per_second=1.0, measured=fast(drawn_estimate())))
+    assert "which the disk gives" in said
+    assert "MORE" not in said
+    assert "free" not in said
+
+
+def fast(found: Estimate) -> Measured:
+    return replace(found.measured, read_rate=1e10)
+
+
+def test_never_is_said_with_what_would_pay():
+    never = drawn_estimate(read=9000, epochs=None)
+    assert "the bank never pays: to read it once takes 2.5 h" in words(never)
+    assert "--attention none --dtype int8 would; so would a faster disk" in words(never)
+    alone = replace(never, ways=[never.asked])
+    assert "No other way to keep it does either: use a faster disk, or train online" in words(alone)
+
+
+def test_what_makes_the_figures_doubtful_is_said():
+    found = drawn_estimate()
+    measured = replace(found.measured, written=14, cold=False)
+    said = words(replace(found, measured=measured, reasons={"truncated": 2}, views=3))
+    assert "left out of what follows: 2 in 16 (2 × truncated)" in said
+    assert "from a cache, as it seems" in said
+    assert "12 ms a view, 3 views a clip" in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.0042, "4.2 ms"),
+        (0.25, "250 ms"),
+        (7.04, "7 s"),
+        (99, "99 s"),
+        (600, "10 min"),
+        (7200, "2 h"),
+        (3e6, "35 days"),
+    ],
+)
+def test_spans(seconds, said):
+    assert span(seconds) == said
+
+
+def command(source, model, bank, *more):
+    named = ["--source", str(source), "--bank", str(bank), "--backbone.name", model]
+    return ["estimate", "shapes", *named, "--backbone.weights", "random:0", "--sample", "2", *map(str, more)]
+
+
+def test_the_command(source, model, tmp_path, capsys):
+    assert framebank.dispatch(command(source, model, tmp_path / "bank")) == 0
+    assert "pays from" in capsys.readouterr().out
+    assert framebank.dispatch(command(source, model, tmp_path / "bank", "--json", "--seed", 1)) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["measured"]["sampled"] == 2
+    assert len(found["ways"]) == len(MODES)
+
+
+def test_wrong_requests(source, model, tmp_path, capsys):
+    for more, said in (
+        (("--sample", 0), "--sample is at least 1, not 0"),
+        (("--train-clips-per-second", 0), "--train-clips-per-second is above 0, not 0"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            framebank.dispatch(command(source, model, tmp_path / "bank", *more))
+        assert end.value.code == framebank.MISUSED
+        assert said in capsys.readouterr().err
