@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 COMMANDS = {
+    "doctor": ("pipeline.doctor", "can this machine do the work, and what should be mended first"),
     "demo": (
         "demo.command",
         "draw videos, encode them, train decoders, report: everything, offline, in minutes",
@@ -20,7 +21,9 @@ COMMANDS = {
     "gc": ("storage.gc", "remove what dead runs left in a bank, or in all banks of a folder"),
 }
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
-"""Exit codes beside 0: the work failed or `verify` found damage, the request was wrong, Ctrl-C."""
+"""Exit codes beside 0: the work failed, `verify` found damage or `doctor` a fault; the request was wrong;
+Ctrl-C.
+"""
 
 
 def main() -> None:
@@ -74,8 +77,8 @@ def usage() -> str:
         "usage: framebank COMMAND ...\n\n"
         + "\n".join(lines)
         + "\n\n`framebank COMMAND --help` lists a command's options.\n\n"
-        + "exit codes: 0 done; 1 the work failed, or `verify` found damage; 2 the request was wrong;\n"
-        + "130 interrupted, run the same command to go on"
+        + "exit codes: 0 done; 1 the work failed, `verify` found damage or `doctor` a fault; 2 the request\n"
+        + "was wrong; 130 interrupted, run the same command to go on"
     )
 
 
