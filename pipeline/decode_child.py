@@ -5,23 +5,27 @@ A program of its own, so that a worker starts it in a fresh interpreter that imp
 
 import contextlib
 import os
+import re
 import signal
 import sys
 from multiprocessing.connection import Connection
 
-from video import Clip, DecodedClip, DecodeError, ViewPlan, decode_views
+from video import Clip, DecodedClip, DecodeError, Fault, ViewPlan, decode_views
+
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object, in Python's description of it: differs every time
 
 
-def answer(clip: Clip, plan: ViewPlan) -> DecodedClip | str:
-    """A decoded clip, or the reason why there is none: whatever a decoder raises is the video's fault."""
+def answer(clip: Clip, plan: ViewPlan) -> DecodedClip | DecodeError:
+    """A decoded clip, or why there is none: whatever a decoder raises is the video's fault."""
     try:
         return decode_views(clip, plan)
     except DecodeError as error:
-        return error.reason
+        return error
     except MemoryError:
-        return "decoding ran out of memory"
+        return DecodeError("decoding ran out of memory", clip.key, error=Fault.TOO_MUCH_MEMORY)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        reason = ADDRESS.sub("", f"{type(error).__name__}: {error}")
+        return DecodeError(reason, clip.key, error=Fault.UNEXPECTED)
 
 
 def serve(connection: Connection) -> None:

@@ -1,23 +1,25 @@
 """Decoding in a child process, one video at a time, so that no video can take the run down.
 
-decord and FFmpeg are native code: on damaged input they may crash or hang, and a Ray worker that dies of it
-would be retried with the same video for ever. Here the culprit is always known: the one video in flight.
-The child is an ordinary `python -m pipeline.decode_child`, spoken to over a socket pair; it is kept between
-videos (starting one costs about a second) and replaced after a crash or a timeout.
+decord and FFmpeg are native code: on damaged input they may crash, hang or eat all memory, and a Ray worker
+that dies of it would be retried with the same video for ever. Here the culprit is always known: the one video
+in flight. The child (`decode_process`) is kept between videos, since starting one costs about a second, and
+replaced after a crash or a passed limit, or when it has grown so much that the next video would pay for those
+before it.
 """
 
 import functools
 import pickle
-import signal
-import subprocess
-import sys
+import time
 from dataclasses import dataclass
-from multiprocessing.connection import Pipe
 from typing import Any
 
+from pipeline.decode_process import DecodeProcess
 from pipeline.task import ShardTask, clip_of
 from storage import FAILED, FILTERED, WRITTEN
-from video import Clip, DecodedClip, DecodeError, ViewPlan
+from video import Clip, DecodedClip, DecodeError, Fault, Stage, ViewPlan
+
+GROWN = 0.5
+"""Share of the memory limit above which a child that waits is replaced."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,8 +28,15 @@ class DecodeLimits:
 
     seconds: float = 300.0
     """Wall-clock limit of one video; a slower one counts as failed."""
+    memory_gb: float = 4.0
+    """Resident memory of a decoding process, in 10^9 bytes; a video that takes more counts as failed."""
     min_frames: int = 1
     """Videos with fewer frames are filtered: left out on purpose, never tried again."""
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "memory_gb", "min_frames"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"limits.{name} is at least 0, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,59 +46,19 @@ class DecodeOutcome:
     outcome: str
     """written (so far), filtered or failed."""
     reason: str = ""
-    """Empty for a decoded video."""
+    """One line; empty for a decoded video."""
+    error: str = ""
+    """The reason as a word, one of `video.Fault`; empty for a decoded video."""
+    stage: str = ""
+    """Where it happened, one of `video.Stage`; empty for a decoded video."""
+    notes: tuple[str, ...] = ()
+    """What else is known of a failure, and may differ from run to run."""
+    decoder: str = ""
+    """Which decoder gave up on the video, where that is known."""
+    seconds: float = 0.0
+    """Wall-clock time that the video took, whatever became of it."""
     clip: DecodedClip | None = None
     """The frames and facts of a decoded video."""
-
-
-class DecodeProcess:
-    """A child process that decodes videos one by one."""
-
-    def __init__(self) -> None:
-        self._busy = False
-        self._connection, theirs = Pipe()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.decode_child", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )
-
-    def decode(self, clip: Clip, plan: ViewPlan, *, seconds: float) -> DecodedClip:
-        """The clip's views.
-
-        Raises:
-            DecodeError: the video's own fault: unreadable, too slow, or fatal to the decoder.
-        """
-        self._busy = True
-        try:
-            self._connection.send((clip, plan))
-            if not self._connection.poll(seconds):
-                raise DecodeError(f"decoding took longer than {seconds:g} s", clip.key)
-            answer = self._connection.recv()
-        except (EOFError, ConnectionError, BrokenPipeError):
-            raise DecodeError(f"the decoder died: {death_of(self._process)}", clip.key) from None
-        self._busy = False
-        if isinstance(answer, DecodedClip):
-            return answer
-        raise DecodeError(answer, clip.key)
-
-    @property
-    def usable(self) -> bool:
-        """Whether the child waits for the next video; false once it died or was too slow."""
-        return self._process.poll() is None and not self._busy
-
-    def stop(self) -> None:
-        """End the child, busy or not."""
-        self._connection.close()
-        self._process.kill()
-        self._process.wait()
-
-
-def death_of(process: subprocess.Popen[Any]) -> str:
-    """How a child ended, in words."""
-    code = process.wait()
-    return f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
 
 
 @functools.cache
@@ -103,18 +72,42 @@ def decode_isolated(clip: Clip, plan: ViewPlan, limits: DecodeLimits) -> DecodeO
     held = own_process()
     if not held:
         held.append(DecodeProcess())
+    started = time.perf_counter()
     try:
-        decoded = held[0].decode(clip, plan, seconds=limits.seconds)
+        decoded = held[0].decode(clip, plan, seconds=limits.seconds, memory_gb=limits.memory_gb)
     except DecodeError as error:
-        if not held[0].usable:
+        return failure(error, seconds=time.perf_counter() - started)
+    finally:
+        if not held[0].usable or held[0].resident_gb > GROWN * limits.memory_gb:
             held.pop().stop()
-        return DecodeOutcome(outcome=FAILED, reason=error.reason)
-    if decoded.num_frames < limits.min_frames:
-        return DecodeOutcome(
-            outcome=FILTERED,
-            reason=f"{decoded.num_frames} frames, fewer than the {limits.min_frames} asked for",
-        )
-    return DecodeOutcome(outcome=WRITTEN, clip=decoded)
+    return judged(decoded, limits, seconds=time.perf_counter() - started)
+
+
+def failure(error: DecodeError, *, seconds: float) -> DecodeOutcome:
+    """The outcome of a clip that could not be decoded."""
+    return DecodeOutcome(
+        outcome=FAILED,
+        reason=error.reason,
+        error=error.error,
+        stage=error.stage,
+        notes=tuple(getattr(error, "__notes__", ())),
+        decoder=error.decoder,
+        seconds=seconds,
+    )
+
+
+def judged(decoded: DecodedClip, limits: DecodeLimits, *, seconds: float) -> DecodeOutcome:
+    """The outcome of a decoded clip: it may be too short."""
+    if decoded.num_frames >= limits.min_frames:
+        return DecodeOutcome(outcome=WRITTEN, clip=decoded, seconds=seconds)
+    return DecodeOutcome(
+        outcome=FILTERED,
+        reason=f"{decoded.num_frames} frames, fewer than the {limits.min_frames} asked for",
+        error=Fault.TOO_FEW_FRAMES,
+        stage=Stage.DECODE,
+        decoder=decoded.decoder,
+        seconds=seconds,
+    )
 
 
 def decode_shard(row: dict[str, Any], plan: ViewPlan, limits: DecodeLimits) -> dict[str, Any]:

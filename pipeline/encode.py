@@ -20,10 +20,9 @@ from backbones.taps import FrozenTower
 from backbones.weights import BackboneConfig, load_clip
 from pipeline.decode_worker import DecodeOutcome
 from pipeline.keep import Kept, KeptRow, keep
-from pipeline.outcomes import Line, failed_attempts, fresh_lines
+from pipeline.outcomes import Line, failed_attempts, failures, fresh_lines, unstorable
 from pipeline.task import ShardTask
 from storage import (
-    FAILED,
     WRITTEN,
     ArrayLayout,
     Bank,
@@ -104,7 +103,9 @@ class ShardEncoder:
         with ShardWriter(config.bank, task.shard, run=config.run, part=config.part) as writer:
             lines = [write_row(writer, line, row) for line, row in self._rows(task, outcomes)]
             tried = {line["row"] for line in task.lines}
-            record = writer.commit(lines, {"attempts": failed_attempts(task, lines, tried)})
+            attempts = failed_attempts(task, lines, tried)
+            failed = failures(task, outcomes, lines)
+            record = writer.commit(lines, {"attempts": attempts, "failures": failed})
         return ShardReport(
             shard=task.shard,
             outcomes=record.outcomes,
@@ -221,5 +222,5 @@ def write_row(writer: ShardWriter, line: Line, row: KeptRow | None) -> Line:
     try:
         writer.append(line["row"], row.values, row.statistics)
     except Unstorable as error:
-        return line | {"outcome": FAILED, "reason": f"encoding: {error}"}
+        return unstorable(line, error)
     return line

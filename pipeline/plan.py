@@ -94,6 +94,7 @@ class Plan:
             lines=self._lines(shard, again),
             kept=tuple(line for line in self._facts(record) if line["row"] - line["view"] not in again),
             attempts=tuple((row, n) for row, n in record.attempts.items() if row not in self.redo),
+            failures=tuple(entry for entry in record.failures if entry["row"] not in self.redo),
         )
 
     def _later(self, part: int, shard: int) -> ShardTask | None:
@@ -123,6 +124,7 @@ class Plan:
             lines=self._lines(shard, again),
             kept=tuple(kept),
             attempts=tuple(earlier.items()),
+            failures=() if record is None else record.failures,
             contents=tuple((row, facts[row]["content"]) for row in sorted(again)),
         )
 

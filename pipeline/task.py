@@ -20,6 +20,8 @@ class ShardTask:
     """Facts of rows that stay as they are."""
     attempts: tuple[tuple[int, int], ...] = ()
     """Earlier vain attempts by first row of a clip."""
+    failures: tuple[dict[str, Any], ...] = ()
+    """What the shard's record says of those attempts."""
     contents: tuple[tuple[int, str], ...] = ()
     """Digest of the content that a row must have, by row, where the bank knows it already."""
 

@@ -26,6 +26,8 @@ FILTERED = "filtered"
 FAILED = "failed"
 QUARANTINED = "quarantined"
 OUTCOMES = (WRITTEN, FILTERED, FAILED, QUARANTINED)
+MARKS = ("rotation", "repeated_frames", "black_frames", "constant_frames", "missing_frames", "backward_times")
+"""Columns of the facts that are 0 (or null) for a row with nothing odd about it."""
 MAX_TABLE_BYTES = 2**31
 """Unpacked size beyond which a table is damage or malice."""
 
@@ -55,6 +57,8 @@ FACTS = pa.schema(
         ("view", pa.int16()),
         ("outcome", pa.string()),
         ("reason", pa.string()),
+        ("error", pa.string()),
+        ("stage", pa.string()),
         ("content", pa.string()),
         ("decoder", pa.string()),
         ("indices", pa.list_(pa.int32())),
@@ -63,6 +67,11 @@ FACTS = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("rotation", pa.int16()),
+        ("repeated_frames", pa.int16()),
+        ("black_frames", pa.int16()),
+        ("constant_frames", pa.int16()),
+        ("missing_frames", pa.int32()),
+        ("backward_times", pa.int32()),
     ]
 )
 

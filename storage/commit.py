@@ -70,6 +70,11 @@ class ShardRecord:
         return {int(row): count for row, count in self.provenance.get("attempts", {}).items()}
 
     @property
+    def failures(self) -> tuple[dict[str, Any], ...]:
+        """What is known of each vain attempt at clips that are not written, oldest first."""
+        return tuple(self.provenance.get("failures", ()))
+
+    @property
     def bytes(self) -> int:
         """Size of all its files."""
         return sum(file.bytes for file in self.files.values())
@@ -159,6 +164,8 @@ def decode_record(data: bytes) -> ShardRecord:
     counts = (*values["outcomes"].values(), *values["provenance"].get("attempts", {}).values())
     if not all(type(count) is int and count >= 0 for count in counts):
         raise ValueError("a count in it is no whole number")
+    if not all(type(entry["row"]) is int for entry in values["provenance"].get("failures", ())):
+        raise ValueError("a failure in it has no row")
     return ShardRecord(**values)
 
 

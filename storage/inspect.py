@@ -94,10 +94,14 @@ def headline(summary: Mapping[str, Any]) -> Table:
     if summary["bytes_per_row"]:
         size += f", {summary['bytes_per_row'] / 1e6:.3g} MB a row"
     made = summary["made"]
+    marked = ", ".join(
+        f"{count:,} with {name.replace('_', ' ')}" for name, count in summary["marked"].items()
+    )
     origin = f"by {made.get('user', '?')} on {made.get('host', '?')}, {made.get('time', '?')}"
     for name, value in {
         "clips": f"{summary['clips']:,} in {summary['classes']} classes",
         "rows": f"{rows} ({summary['rows_per_shard']} a shard)",
+        "marked": marked or "none",
         "size": size,
         "made": origin,
         "with": " ".join(made[name] for name in ("backbone", "weights") if made.get(name)) or "unknown",

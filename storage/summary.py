@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.clip_table import WRITTEN, distinct_labels
+from storage.clip_table import MARKS, WRITTEN, distinct_labels
 from storage.commit import ShardRecord, first_part_outcomes
 from storage.layout import ArrayLayout, part_layouts
 from storage.lease import live_run
@@ -40,6 +40,7 @@ def summarise(bank: Bank) -> dict[str, Any]:
         "rows_per_shard": bank.rows_per_shard,
         "splits": splits(bank),
         "reasons": reasons(bank.table),
+        "marked": marked(bank.table),
         "bytes": total,
         "bytes_per_row": total / rows[WRITTEN] if rows.get(WRITTEN) else None,
         "parts": [part_values(bank, part) for part in range(len(bank.spec.kept))],
@@ -65,6 +66,13 @@ def reasons(table: pa.Table) -> list[dict[str, Any]]:
     names = {"outcome": "outcome", "reason": "reason", "row_count": "rows", "key_min": "clip"}
     lines = [{names[name]: value for name, value in line.items()} for line in found.to_pylist()]
     return sorted(lines, key=lambda line: (-line["rows"], line["reason"]))[:REASONS]
+
+
+def marked(table: pa.Table) -> dict[str, int]:
+    """Mark to the number of written rows that have it, without those that no row has."""
+    written = table.filter(pc.field("outcome") == WRITTEN)
+    counts = {name: written.filter(pc.field(name) > 0).num_rows for name in MARKS}
+    return {name: count for name, count in counts.items() if count}
 
 
 def part_values(bank: Bank, part: int) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from typing import Any
 
 from backbones.weights import BackboneConfig
 from pipeline.config import ExtractConfig
-from pipeline.decode_worker import DecodeOutcome
+from pipeline.decode_worker import DecodeOutcome, failure
 from pipeline.encode import EncoderConfig, ShardEncoder
 from pipeline.plan import Plan, listing_lines
 from pipeline.request import build_spec, frozen_weights, load_tower, origin
 from pipeline.task import ShardTask, clip_of
-from storage import FAILED, WRITTEN, BankWriter
+from storage import WRITTEN, BankWriter
 from tests.small_clips import write_config
 from tests.small_extractions import draw_clip
 from video import DecodeError, Sampling, ViewPlan, decode_views
@@ -58,5 +58,5 @@ def decoded(task: ShardTask, plan: ViewPlan) -> list[DecodeOutcome]:
         try:
             outcomes.append(DecodeOutcome(outcome=WRITTEN, clip=decode_views(clip_of(line), plan)))
         except DecodeError as error:
-            outcomes.append(DecodeOutcome(outcome=FAILED, reason=error.reason))
+            outcomes.append(failure(error, seconds=0.0))
     return outcomes

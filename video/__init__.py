@@ -1,7 +1,9 @@
 from video.clip import Clip
 from video.decode import Video, decoder_versions, open_video
 from video.errors import DecodeError, InputError, VideoError
+from video.faults import Fault, Stage
 from video.inputs import list_clips
+from video.quality import Quality
 from video.ranges import read_bytes
 from video.sampling import Sampling, frame_indices
 from video.views import DecodedClip, ViewPlan, decode_bytes, decode_views
@@ -10,8 +12,11 @@ __all__ = [
     "Clip",
     "DecodeError",
     "DecodedClip",
+    "Fault",
     "InputError",
+    "Quality",
     "Sampling",
+    "Stage",
     "Video",
     "VideoError",
     "ViewPlan",

@@ -20,13 +20,14 @@ from jaxtyping import UInt8
 from video.containers import truncation
 from video.decord_video import DecordVideo
 from video.errors import DecodeError
+from video.faults import Fault, Stage
 from video.image import ImageVideo, is_image
 from video.pyav_video import PyAVVideo, Refused
 
 
 class Video(Protocol):
     """An open video. `rotation`: degrees clockwise that its metadata asks for, already applied to frames,
-    width and height."""
+    width and height. `missing_frames` and `backward_times`: see `video.quality.Quality`."""
 
     fps: float
     width: int
@@ -37,6 +38,16 @@ class Video(Protocol):
     @property
     def num_frames(self) -> int:
         """Length of the video. Raises DecodeError."""
+        ...
+
+    @property
+    def missing_frames(self) -> int | None:
+        """Frames announced in vain. Raises DecodeError."""
+        ...
+
+    @property
+    def backward_times(self) -> int:
+        """Steps back in time. Raises DecodeError."""
         ...
 
     def read(self, indices: np.ndarray) -> UInt8[np.ndarray, "n H W 3"]:
@@ -55,9 +66,9 @@ def open_video(data: bytes, name: str) -> Video:
         DecodeError: empty, truncated, audio only, no media file, or undecodable; the reason says which.
     """
     if not data:
-        raise DecodeError("empty file (0 bytes)", name)
+        raise DecodeError("empty file (0 bytes)", name, error=Fault.EMPTY, stage=Stage.OPEN)
     if missing := truncation(data):
-        raise DecodeError(f"truncated: {missing}", name)
+        raise DecodeError(f"truncated: {missing}", name, error=Fault.TRUNCATED, stage=Stage.OPEN)
     if is_image(data):
         return ImageVideo(data, name)
     look = PyAVVideo(data, name)

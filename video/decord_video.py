@@ -57,6 +57,7 @@ class DecordVideo:
             raise Refused(f"decord counts {self.num_frames} frames, FFmpeg shows {len(times)}")
         if not counts_exactly(times, np.array(self._reader.get_key_indices())):
             raise Refused("decord would miscount the frames: its keyframes are no clean starts")
+        self.missing_frames, self.backward_times = look.missing_frames, look.backward_times
         self.fps = look.fps
         self.rotation = look.rotation
         self.width, self.height = look.width, look.height

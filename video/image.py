@@ -5,9 +5,10 @@ import io
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from video.errors import DecodeError
+from video.faults import Stage
 
 ORIENTATION = 0x0112
 TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
@@ -26,6 +27,8 @@ class ImageVideo:
     """An open image."""
 
     decoder = "image"
+    missing_frames = None
+    backward_times = 0
 
     def __init__(self, data: bytes, name: str):
         """Raises DecodeError if Pillow cannot read it."""
@@ -36,7 +39,7 @@ class ImageVideo:
             self.rotation = TURNS.get(self._image.getexif().get(ORIENTATION, 1), 0)
             self._first = self._frame(0)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DecodeError(f"damaged image: {error}", name) from error
+            raise self._damaged(error, Stage.OPEN) from error
         self.height, self.width = self._first.shape[:2]
         self.fps = 0.0
 
@@ -47,7 +50,12 @@ class ImageVideo:
                 [self._frame(index) if index else self._first for index in np.asarray(indices).tolist()]
             )
         except (OSError, EOFError, ValueError, SyntaxError) as error:
-            raise DecodeError(f"damaged image: {error}", self.name) from error
+            raise self._damaged(error, Stage.DECODE) from error
+
+    def _damaged(self, error: Exception, stage: Stage) -> DecodeError:
+        known = not isinstance(error, UnidentifiedImageError)  # which names an address in memory, not a cause
+        what = error if known else "its header cannot be read"
+        return DecodeError(f"damaged image: {what}", self.name, stage=stage, decoder=self.decoder)
 
     def _frame(self, index: int) -> np.ndarray:
         if index or self.num_frames > 1:

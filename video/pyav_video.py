@@ -6,6 +6,7 @@ runs from the start of the video to the last frame needed, on one thread.
 """
 
 import io
+from dataclasses import dataclass
 from typing import cast
 
 import av
@@ -18,12 +19,24 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from video.errors import DecodeError
+from video.faults import Fault, Stage
+from video.quality import backward_times, missing_frames
 
+NOTHING_SHOWN = "no frames: the video stream is empty"
 DAMAGE = (av.error.FFmpegError, IndexError)  # PyAV's own, where damage makes new streams appear while reading
 
 
 class Refused(Exception):
     """decord cannot serve this file; PyAV may."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Packets:
+    """What one pass over the packets of a stream tells, without decoding."""
+
+    times: np.ndarray
+    missing: int | None
+    backward: int
 
 
 class PyAVVideo:
@@ -35,7 +48,7 @@ class PyAVVideo:
         """Raises DecodeError if the bytes hold no decodable video."""
         self.name = name
         self._data = data
-        self._packet_times: np.ndarray | None = None
+        self._packets: _Packets | None = None
         with self._open() as container:
             stream = self._stream(container)
             self.alone = len(container.streams.video) == 1
@@ -56,9 +69,18 @@ class PyAVVideo:
     def packet_times(self) -> np.ndarray:
         """Presentation time of each packet in stored (decoding) order, NaN where the container has none;
         without those that an edit list hides. Costs about 10 us a packet, once. Raises DecodeError."""
-        if self._packet_times is None:
-            self._packet_times = self._scan()
-        return self._packet_times
+        return self._scanned().times
+
+    @property
+    def missing_frames(self) -> int | None:
+        """Frames that the container announces beyond its packets; None where it announces no number. Raises
+        DecodeError."""
+        return self._scanned().missing
+
+    @property
+    def backward_times(self) -> int:
+        """Packets decoded before the packet stored before them. Raises DecodeError."""
+        return self._scanned().backward
 
     def read(self, indices: np.ndarray) -> UInt8[np.ndarray, "n H W 3"]:
         """RGB frames in the order asked, repeats allowed. Raises DecodeError."""
@@ -79,12 +101,9 @@ class PyAVVideo:
                     if len(found) == len(wanted):
                         return found
             except DAMAGE as error:
-                raise DecodeError(
-                    f"damaged: frame {seen} cannot be decoded ({_cause(error)})", self.name
-                ) from error
-        raise DecodeError(
-            f"damaged: the video ends after {seen} decoded frames, its container announced {self.num_frames}",
-            self.name,
+                raise self._bad(f"damaged: frame {seen} cannot be decoded ({_cause(error)})") from error
+        raise self._bad(
+            f"damaged: the video ends after {seen} decoded frames, its container announced {self.num_frames}"
         )
 
     def _rgb(self, frame: VideoFrame) -> np.ndarray:
@@ -93,24 +112,39 @@ class PyAVVideo:
         array = frame.to_ndarray(format="rgb24", width=width, height=height)
         return np.ascontiguousarray(np.rot90(array, k=-self.rotation // 90))
 
-    def _scan(self) -> np.ndarray:
+    def _scanned(self) -> "_Packets":
+        if self._packets is None:
+            self._packets = self._scan()
+        return self._packets
+
+    def _scan(self) -> "_Packets":
         with self._open() as container:
+            stream = self._stream(container)
+            announced = stream.frames
             try:
-                packets = container.demux(self._stream(container))
-                times = [packet.pts for packet in packets if packet.size and not packet.is_discard]
+                packets = [
+                    (packet.pts, packet.dts, packet.is_discard)
+                    for packet in container.demux(stream)
+                    if packet.size
+                ]
             except DAMAGE as error:
-                raise DecodeError(f"damaged: reading stopped ({_cause(error)})", self.name) from error
-        if not times:
-            raise DecodeError("no frames: the video stream is empty", self.name)
-        return np.array(times, dtype=np.float64)
+                raise self._bad(f"damaged: reading stopped ({_cause(error)})") from error
+        shown = [pts for pts, _, hidden in packets if not hidden]
+        if not shown:
+            raise self._bad(NOTHING_SHOWN, Fault.NO_FRAMES)
+        return _Packets(
+            times=np.array(shown, dtype=np.float64),
+            missing=missing_frames(announced, len(packets)),
+            backward=backward_times([dts for _, dts, _ in packets]),
+        )
 
     def _first(self, container: InputContainer) -> VideoFrame:
         try:
             for frame in container.decode(self._stream(container)):
                 return frame
         except DAMAGE as error:
-            raise DecodeError(f"damaged: no frame can be decoded ({_cause(error)})", self.name) from error
-        raise DecodeError("no frames: the video stream is empty", self.name)
+            raise self._bad(f"damaged: no frame can be decoded ({_cause(error)})") from error
+        raise self._bad(NOTHING_SHOWN, Fault.NO_FRAMES)
 
     def _stream(self, container: InputContainer) -> VideoStream:
         """The first video stream that is no cover picture."""
@@ -118,20 +152,25 @@ class PyAVVideo:
             if stream.disposition & Disposition.attached_pic:
                 continue
             if stream.codec_context is None:
-                raise DecodeError("unknown codec: FFmpeg has no decoder for the video stream", self.name)
+                reason = "unknown codec: FFmpeg has no decoder for the video stream"
+                raise self._bad(reason, Fault.UNKNOWN_CODEC, Stage.OPEN)
             return stream
         reason = "no video stream (audio only)" if container.streams.audio else "no video stream"
-        raise DecodeError(reason, self.name)
+        raise self._bad(reason, Fault.NO_VIDEO, Stage.OPEN)
 
     def _open(self) -> InputContainer:
         try:
             container = cast(InputContainer, av.open(io.BytesIO(self._data), metadata_errors="replace"))
         except DAMAGE as error:
-            raise DecodeError(f"not a media file: no known container ({_cause(error)})", self.name) from error
+            reason = f"not a media file: no known container ({_cause(error)})"
+            raise self._bad(reason, Fault.NOT_MEDIA, Stage.OPEN) from error
         for stream in container.streams.video:
             if stream.codec_context is not None:
                 stream.thread_type = "NONE"
         return container
+
+    def _bad(self, reason: str, error: Fault = Fault.DAMAGED, stage: Stage = Stage.DECODE) -> DecodeError:
+        return DecodeError(reason, self.name, error=error, stage=stage, decoder=self.decoder)
 
 
 def _cause(error: Exception) -> str:

@@ -1,5 +1,7 @@
 """A clip's bytes: a whole file, or a member's range of a tar, from a disk or a URL."""
 
+import os
+import stat
 import urllib.error
 from http.client import HTTPException
 from urllib.parse import urlsplit
@@ -7,6 +9,7 @@ from urllib.request import url2pathname
 
 from video.clip import Clip
 from video.errors import DecodeError
+from video.faults import Fault, Stage
 from video.remote import is_url, read_range
 
 
@@ -19,10 +22,12 @@ def read_bytes(clip: Clip) -> bytes:
     try:
         data = _read(clip.path, clip.offset, clip.size)
     except (OSError, HTTPException, ValueError) as error:
-        raise DecodeError(f"unreadable: {cause(error)}: {clip.path}", clip.key) from error
+        reason = f"unreadable: {cause(error)}: {clip.path}"
+        raise DecodeError(reason, clip.key, error=Fault.UNREADABLE, stage=Stage.READ) from error
     if 0 <= clip.size != len(data):
         missing = clip.size - len(data)
-        raise DecodeError(f"truncated: {clip.path} ends {missing} bytes before this member does", clip.key)
+        reason = f"truncated: {clip.path} ends {missing} bytes before this member does"
+        raise DecodeError(reason, clip.key, error=Fault.TRUNCATED, stage=Stage.READ)
     return data
 
 
@@ -43,6 +48,9 @@ def cause(error: Exception) -> str:
 def _read(path: str, offset: int, size: int) -> bytes:
     if is_url(path):
         return read_range(path, offset, size)
-    with open(local_path(path), "rb") as file:
+    path = local_path(path)
+    if stat.S_ISFIFO(os.stat(path).st_mode):  # would wait for a writer, for ever
+        raise OSError("a named pipe, not a file")
+    with open(path, "rb") as file:
         file.seek(offset)
         return file.read(size)

@@ -18,6 +18,7 @@ from jaxtyping import Int64, UInt8
 
 from video.clip import Clip
 from video.decode import Video, open_video
+from video.quality import Quality, qualities
 from video.randaugment import RAND_AUGMENT, rand_augment
 from video.ranges import read_bytes
 from video.sampling import Sampling, frame_indices
@@ -142,6 +143,8 @@ class DecodedClip:
     """Degrees clockwise that the file's metadata asked for, applied."""
     decoder: str
     """"decord", "pyav" or "image"."""
+    quality: tuple[Quality, ...]
+    """What is odd about each of the V views."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,6 +190,7 @@ def decode_bytes(data: bytes, name: str, plan: ViewPlan) -> DecodedClip:
         height=video.height,
         rotation=video.rotation,
         decoder=video.decoder,
+        quality=qualities(frames, indices, video.missing_frames, video.backward_times),
     )
 
 
