@@ -15,6 +15,7 @@ COMMANDS = {
     "extract": ("pipeline.extract", "videos to bank: encode with a frozen CLIP, keep what it saw"),
     "train": ("decoders.train", "bank to decoder: train an EVL decoder on cached features"),
     "evaluate": ("decoders.evaluate", "test a trained decoder on a bank: top-1, top-5, per class"),
+    "status": ("pipeline.status", "how far an extraction is, from any terminal or machine, during and after"),
     "inspect": ("storage.inspect", "what a bank holds: spec, rows, sizes, statistics"),
     "verify": ("pipeline.verify", "check a bank from end to end; --repair clears the way for damaged shards"),
     "banks": ("storage.banks", "the banks below a folder or URL, a line each"),

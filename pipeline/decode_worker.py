@@ -8,13 +8,10 @@ before it.
 """
 
 import functools
-import pickle
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.decode_process import DecodeProcess
-from pipeline.task import ShardTask, clip_of
 from storage import FAILED, FILTERED, WRITTEN
 from video import Clip, DecodedClip, DecodeError, Fault, Stage, ViewPlan
 
@@ -108,17 +105,3 @@ def judged(decoded: DecodedClip, limits: DecodeLimits, *, seconds: float) -> Dec
         decoder=decoded.decoder,
         seconds=seconds,
     )
-
-
-def decode_shard(row: dict[str, Any], plan: ViewPlan, limits: DecodeLimits) -> dict[str, Any]:
-    """The decode stage: every clip of one shard, one after the other.
-
-    Args:
-        row: `task`, a pickled ShardTask.
-
-    Returns:
-        `work`: the pickled pair of the task and an outcome per clip of it.
-    """
-    task: ShardTask = pickle.loads(row["task"])
-    outcomes = [decode_isolated(clip_of(line), plan, limits) for line in task.lines]
-    return {"work": pickle.dumps((task, outcomes), protocol=5)}

@@ -6,12 +6,10 @@ nowhere else. Rows are batched only within their shard and in row order, so a sh
 what ran beside it.
 """
 
-import pickle
+import threading
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +64,8 @@ class ShardReport:
     """Rows by outcome."""
     clips: int
     """Clips that were tried in this run."""
+    frames: int
+    """Frames that went through the tower."""
     bytes: int
     """Size of the shard's files."""
     encode_seconds: float
@@ -75,7 +75,8 @@ class ShardReport:
 
 
 class ShardEncoder:
-    """Encodes and writes whole shards.
+    """Encodes and writes whole shards. Safe to call from several threads: one at a time is in the tower,
+    others may write meanwhile.
 
     Raises:
         SpecMismatch: the weights are not those that the bank was made with.
@@ -90,7 +91,7 @@ class ShardEncoder:
         self.layouts = list(part_layouts(self.spec, config.part))
         blocks = self.spec.kept[config.part].token_blocks
         self.tower = build_tower(config.backbone, self.spec, blocks, config.device)
-        self.encode_seconds = 0.0
+        self._in_tower = threading.Lock()
 
     def __call__(self, task: ShardTask, outcomes: Sequence[DecodeOutcome]) -> ShardReport:
         """Encode a task's decoded clips, write and commit the shard.
@@ -98,10 +99,9 @@ class ShardEncoder:
         Args:
             task: the shard; `outcomes` has one entry per line of it.
         """
-        started, self.encode_seconds = time.perf_counter(), 0.0
-        config = self.config
+        started, config, tower = time.perf_counter(), self.config, TowerTime()
         with ShardWriter(config.bank, task.shard, run=config.run, part=config.part) as writer:
-            lines = [write_row(writer, line, row) for line, row in self._rows(task, outcomes)]
+            lines = [write_row(writer, line, row) for line, row in self._rows(task, outcomes, tower)]
             tried = {line["row"] for line in task.lines}
             attempts = failed_attempts(task, lines, tried)
             failed = failures(task, outcomes, lines)
@@ -111,17 +111,18 @@ class ShardEncoder:
             outcomes=record.outcomes,
             clips=len(task.lines),
             bytes=record.bytes,
-            encode_seconds=self.encode_seconds,
-            write_seconds=time.perf_counter() - started - self.encode_seconds,
+            frames=tower.rows * self.spec.frames,
+            encode_seconds=tower.seconds,
+            write_seconds=time.perf_counter() - started - tower.seconds - tower.waited,
         )
 
     def _rows(
-        self, task: ShardTask, outcomes: Sequence[DecodeOutcome]
+        self, task: ShardTask, outcomes: Sequence[DecodeOutcome], tower: "TowerTime"
     ) -> Iterator[tuple[Line, KeptRow | None]]:
         """Every row slot of the shard in ascending order, with its values where it has any."""
         fresh = fresh_lines(task, outcomes, self.spec.views)
         kept = {line["row"]: line for line in task.kept}
-        encoded = self._encode([frames for _, frames in fresh if frames is not None])
+        encoded = self._encode([frames for _, frames in fresh if frames is not None], tower)
         by_row = {line["row"]: (line, frames) for line, frames in fresh}
         for row in sorted(by_row.keys() | kept.keys()):
             if row in kept:
@@ -140,50 +141,30 @@ class ShardEncoder:
             statistics={name: row_statistics(self.bank.values(name, [row]))[0] for name in names},
         )
 
-    def _encode(self, rows: Sequence[np.ndarray]) -> Iterator[KeptRow]:
+    def _encode(self, rows: Sequence[np.ndarray], tower: "TowerTime") -> Iterator[KeptRow]:
         """What is kept of rows of frames (T, h, w, 3), batch by batch."""
         for start in range(0, len(rows), self.config.batch_rows):
-            began = time.perf_counter()
-            batch = encode_rows(
-                self.tower, np.stack(rows[start : start + self.config.batch_rows]), self.layouts
-            )
-            self.encode_seconds += time.perf_counter() - began
+            frames = np.stack(rows[start : start + self.config.batch_rows])
+            came = time.perf_counter()
+            with self._in_tower:
+                began = time.perf_counter()
+                batch = encode_rows(self.tower, frames, self.layouts)
+                tower.seconds += time.perf_counter() - began
+            tower.waited += began - came
+            tower.rows += len(frames)
             yield from (batch.row(place) for place in range(len(batch)))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerError:
-    """What went wrong in a worker, as data: of an exception Ray Data passes on only a text of its own."""
+@dataclass(slots=True)
+class TowerTime:
+    """What one shard had of the tower."""
 
-    message: str
-    """The error's type and text."""
-    trace: str
-    """Its traceback."""
-
-
-class EncodeWorker:
-    """The encode stage: one encoder, built in its worker's own process when the first shard arrives."""
-
-    def __init__(self, config: EncoderConfig) -> None:
-        self.config = config
-        self.encoder: ShardEncoder | None = None
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Encode, write and commit one shard.
-
-        Args:
-            row: `work`, as the decode stage leaves it.
-
-        Returns:
-            `report`: a pickled ShardReport, or a WorkerError.
-        """
-        try:
-            self.encoder = self.encoder or ShardEncoder(self.config)
-            task, outcomes = pickle.loads(row["work"])
-            report = self.encoder(task, outcomes)
-        except Exception as error:
-            report = WorkerError(message=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
-        return {"report": pickle.dumps(report)}
+    seconds: float = 0.0
+    """Time in it."""
+    waited: float = 0.0
+    """Time in which another shard had it."""
+    rows: int = 0
+    """Rows encoded."""
 
 
 def build_tower(config: BackboneConfig, spec: BankSpec, blocks: Sequence[int], device: str) -> FrozenTower:

@@ -73,22 +73,40 @@ class Plan:
         self.places = places_by_shard(writer)
         self.redo = rows_of_keys(writer.listing, redo)
 
+    def clips(self, part: int) -> int:
+        """How many clips all tasks of a part will try."""
+        if part:
+            return sum(len(task.lines) for task in self.tasks(part))
+        again = (self._again(shard) for shard in self.places)
+        return sum(
+            len(places) if rows is None else len(rows)
+            for places, rows in zip(self.places.values(), again, strict=True)
+        )
+
     def tasks(self, part: int) -> Iterator[ShardTask]:
-        """Every shard of a part that is missing, or has clips that may be tried again, ascending."""
+        """Every shard of a part that is missing, or has clips that may be tried again, ascending. Made one by
+        one, since the lines of a million clips take a gigabyte.
+        """
         for shard in self.places:
             task = self._first(shard) if part == 0 else self._later(part, shard)
             if task is not None:
                 yield task
 
-    def _first(self, shard: int) -> ShardTask | None:
+    def _again(self, shard: int) -> set[int] | None:
+        """First rows of the clips that a committed shard is to try again; None if it is not committed."""
         record = self.bank.records.get((0, shard))
         if record is None:
-            return ShardTask(shard=shard, lines=self._lines(shard, self._clips(shard)))
+            return None
         again = {row for row, count in record.attempts.items() if count < self.attempts}
-        if self.redo:
-            again |= self.redo & self._clips(shard)
+        return again | (self.redo & self._clips(shard)) if self.redo else again
+
+    def _first(self, shard: int) -> ShardTask | None:
+        again = self._again(shard)
+        if again is None:
+            return ShardTask(shard=shard, lines=self._lines(shard, self._clips(shard)))
         if not again:
             return None
+        record = self.bank.records[0, shard]
         return ShardTask(
             shard=shard,
             lines=self._lines(shard, again),

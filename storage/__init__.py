@@ -34,6 +34,7 @@ from storage.layout import (
     row_bytes,
     weight_name,
 )
+from storage.lease import PROGRESS, live_run
 from storage.loader import RowLoader
 from storage.places.place import Place, open_place
 from storage.quantize import (
@@ -63,6 +64,7 @@ __all__ = [
     "MAPS",
     "OUTCOMES",
     "POOLED",
+    "PROGRESS",
     "QUARANTINED",
     "WEIGHTS",
     "WRITTEN",
@@ -103,6 +105,7 @@ __all__ = [
     "distinct_labels",
     "find_bank",
     "is_scale",
+    "live_run",
     "open_place",
     "part_layouts",
     "quantize_map",

@@ -11,6 +11,7 @@
       clips/00000.parquet, .json       listing: which clip owns which rows, and its record
       shards/00042.json, .parquet      commit record of shard 42 and what became of its rows
       lease.json                       who is writing, while somebody is
+      progress.json                    how far the last run came, for people
 
 With int8, `out` has `out_token_scale` (rows, T, L) and `out_channel_scale` (rows, C) beside it, a uint8 map
 its `map_prev_scale` (rows, T-1, P); see `storage.quantize`.

@@ -18,6 +18,8 @@ from storage.errors import BankBusy, BankError
 from storage.places.place import Place
 
 LEASE = "lease.json"
+PROGRESS = "progress.json"
+"""What the last run said of its progress; nothing depends on it."""
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 

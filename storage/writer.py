@@ -29,7 +29,7 @@ from storage.commit import ShardRecord, read_records
 from storage.errors import BankError, CorruptShard, SpecMismatch
 from storage.growth import grown, needed_parts
 from storage.layout import rows_per_shard
-from storage.lease import LEASE, WriterLease
+from storage.lease import LEASE, PROGRESS, WriterLease
 from storage.listing import append_listing, read_listing
 from storage.manifest import Manifest, read_manifest, refuse_other_spec, write_manifest
 from storage.places.names import is_temporary
@@ -194,8 +194,8 @@ def refuse_strangers(place: Place) -> None:
         BankError: the folder holds other files.
     """
     for entry in place.entries():
-        ours = entry.name.startswith(SKELETON_FOLDERS) or entry.name == LEASE or is_temporary(entry.name)
-        if not ours:
+        ours = entry.name.startswith(SKELETON_FOLDERS) or entry.name in (LEASE, PROGRESS)
+        if not ours and not is_temporary(entry.name):
             raise BankError(
                 f"{place} holds files (such as {entry.name}) but no bank; name an empty or new folder for it"
             )

@@ -9,7 +9,7 @@ import pytest
 import ray
 import torch
 
-from pipeline.extract import connect
+from pipeline.cluster import connect
 from tests.small_extractions import run_here
 
 

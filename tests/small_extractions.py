@@ -1,9 +1,8 @@
 """Small real extractions for tests: drawn videos under a small random CLIP."""
 
-import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
 
@@ -12,10 +11,11 @@ from rich.console import Console
 
 from backbones.weights import BackboneConfig
 from pipeline.config import ExtractConfig
-from pipeline.decode_worker import decode_shard
 from pipeline.encode import EncoderConfig, ShardEncoder
 from pipeline.extract import extract
+from pipeline.progress import ExtractionProgress
 from pipeline.request import anchored
+from pipeline.stages import decode_lines
 from pipeline.task import ShardTask
 from storage import BankWriter
 from tests.drawn_videos import write_video
@@ -64,21 +64,26 @@ def quiet() -> Console:
 
 
 def run_here(
-    config: ExtractConfig, writer: BankWriter, part: int, tasks: Sequence[ShardTask], console: Console
+    config: ExtractConfig,
+    writer: BankWriter,
+    part: int,
+    tasks: Iterable[ShardTask],
+    progress: ExtractionProgress,
 ) -> None:
     """In the place of `pipeline.extract.run_tasks`: the same stages without Ray, whose workers need seconds
     to start.
     """
-    encoder = EncoderConfig(
+    config_here = EncoderConfig(
         bank=writer.path,
         part=part,
         run=writer.run,
         backbone=anchored(config.backbone),
         batch_rows=config.batch_rows,
     )
-    encode = ShardEncoder(encoder)
+    encode = None
     for task in tasks:
-        encode(*pickle.loads(decode_shard({"task": pickle.dumps(task)}, config.views, config.limits)["work"]))
+        encode = encode or ShardEncoder(config_here)
+        progress.add(encode(task, decode_lines(task.lines, config.views, config.limits)), encoders=1)
 
 
 def start_extraction(source, model, bank) -> subprocess.Popen:

@@ -41,7 +41,7 @@ OWNERS: dict[str, set[str]] = {
     "matplotlib": {"demo"},
 }
 
-RAY_FILES = {"pipeline/extract.py", "pipeline/ray_probe.py"}
+RAY_FILES = {"pipeline/cluster.py", "pipeline/engine.py", "pipeline/ray_probe.py"}
 NO_TORCH = {"storage"}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from storage.checks.survey import Survey, take_survey
 from storage.commit import files_of, record_name, shard_of
 from storage.errors import CorruptShard
-from storage.lease import LEASE
+from storage.lease import LEASE, PROGRESS
 from storage.listing import count_listings, listing_name, record_of
 from storage.places.names import Entry
 from storage.places.place import Place
@@ -80,6 +80,7 @@ def vouched_names(survey: Survey) -> set[str]:
     return {
         ROOT,
         LEASE,
+        PROGRESS,
         *array_metadata(manifest.spec, 0, manifest.rows_per_shard),
         *manifest.weights,
         *(record_name(shard, part) for part, shard in survey.records),
