@@ -22,7 +22,6 @@ from tests.small_lab import PROJECT, Machine, lab, why_not
 
 CLIPS = 8
 RAY = str(Path(sys.prefix) / "bin" / "ray")
-NO_LAB = why_not()
 
 
 def lab_file() -> dict[str, Any]:
@@ -87,6 +86,8 @@ def for_the_test(machines: list[Machine], key: Path) -> dict[str, Any]:
 @pytest.fixture
 def cluster(tmp_path) -> Iterator[tuple[list[Machine], str]]:
     """A laptop, a head and a worker, and the file that makes the latter two a cluster."""
+    if reason := why_not():
+        pytest.skip(reason)
     with lab(tmp_path, ["laptop", "head", "worker"]) as machines:
         file = tmp_path / "cluster.yaml"
         file.write_text(yaml.safe_dump(for_the_test(machines, tmp_path / "key")))
@@ -103,7 +104,6 @@ def wait_for(true: Callable[[], bool], seconds: float, what: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.skipif(bool(NO_LAB), reason=NO_LAB)
 def test_started_used_stopped_and_started_again(cluster, tmp_path, without_ray):
     machines, file = cluster
     laptop, head, worker = machines
