@@ -70,9 +70,10 @@ def estimate(command: EstimateCommand, console: Console) -> Estimate:
         task = bar.add_task("loading the tower", total=None)
         loaded = load_tower(config)
         drawn = draw(lines, command.sample, command.seed)
-        bar.update(task, total=len(drawn), description="decoding and encoding a sample")
+        doing = f"decoding and encoding {len(drawn)} of {len(lines):,} clips"
+        bar.update(task, total=len(drawn), description=announced(doing, console))
         sample = measure_sample(config, loaded, drawn, lambda key: bar.advance(task))
-        rate = measured_rate(location, bar)
+        rate = measured_rate(location, bar, announced("trying the disk of the bank", console))
     measured = Measured(
         listed=len(lines),
         sampled=sample.clips,
@@ -117,9 +118,9 @@ def where(config: ExtractConfig) -> str:
     return config.bank or config.shelf
 
 
-def measured_rate(location: str, bar: Progress) -> DiskRate:
+def measured_rate(location: str, bar: Progress, doing: str) -> DiskRate:
     """The rate of the bank's disk, behind the bar."""
-    task = bar.add_task("writing and reading where the bank will lie", total=2 * PROBE_BYTES)
+    task = bar.add_task(doing, total=2 * PROBE_BYTES)
     with probe_place(location) as place:
         return measure_disk(place, PROBE_BYTES, lambda count: bar.advance(task, count))
 
@@ -150,6 +151,13 @@ def progress(console: Console) -> Progress:
     """A bar for each thing that is measured, gone when all is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+
+
+def announced(doing: str, console: Console) -> str:
+    """What is being done, for the bar; also as a line where there is no terminal and so no bar."""
+    if not console.is_terminal:
+        console.print(doing, highlight=False)
+    return doing
 
 
 def bank_bytes(layouts: Sequence[ArrayLayout], rows: int) -> int:

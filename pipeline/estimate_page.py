@@ -65,7 +65,9 @@ def tower(found: Estimate) -> str:
     """The tower and its pace."""
     pace = span(found.measured.tower + found.measured.keep)
     what = "clip" if found.views == 1 else f"view, {found.views} views a clip"
-    return f"{found.tower} on {found.device}: {pace} a {what} (encoders: {found.workers.encoders})"
+    said = f"{found.tower} on {found.device}: {pace} a {what} (encoders: {found.workers.encoders})"
+    slow = found.device == "cpu" and found.tower.endswith("fp16")
+    return f"{said}; fp16 suits GPUs, on a CPU try --backbone.precision bf16 or fp32" if slow else said
 
 
 def disk(found: Estimate) -> str:
@@ -89,10 +91,11 @@ def size(found: Estimate) -> str:
 def time(found: Estimate) -> str:
     """How long the stages take, and which is the limit."""
     stages = found.stages
+    limit = {"decode": "decoding", "encode": "encoding", "write": "writing"}[stages.limit]
     side = "decoding beside encoding" if found.workers.gpus else "all three"
     return (
         f"decode {span(stages.decode)}, encode {span(stages.encode)}, write {span(stages.write)}; "
-        f"{side}: {span(asked(found).once)}. The longest: {stages.limit}"
+        f"{side}: {span(asked(found).once)}. The limit is {limit}"
     )
 
 
@@ -110,7 +113,7 @@ def feeding(found: Estimate) -> str:
 def break_even_table(found: Estimate) -> Table:
     """Every attention mode and type: size, times, when it pays; the one asked for in bold."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("attention", "type", "a clip", "in all", "ready", "read", "to feed", "pays from epoch"):
+    for column in ("attention", "type", "a clip", "in all", "ready", "read", "to feed", "pays from"):
         right = column not in ("attention", "type")
         table.add_column(column, justify="right" if right else "left", no_wrap=True)
     for way in found.ways:
