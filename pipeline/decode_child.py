@@ -29,9 +29,10 @@ def answer(clip: Clip, plan: ViewPlan) -> DecodedClip | DecodeError:
 
 
 def serve(connection: Connection) -> None:
-    """Answer requests until the parent is gone."""
+    """Say that the child is there, then answer requests until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, ConnectionError):
+        connection.send(True)  # here
         while True:
             clip, plan = connection.recv()
             connection.send(answer(clip, plan))

@@ -20,13 +20,15 @@ from video import Clip, DecodedClip, DecodeError, Fault, ViewPlan
 CHILD = (sys.executable, "-P", "-m", "pipeline.decode_child")
 """The child's command; a file descriptor to talk over is added."""
 LOOK_SECONDS = 0.05
+START_SECONDS = 120.0
+"""In which a child must have started; on a busy machine its imports alone take many seconds."""
 
 
 class DecodeProcess:
     """A child process that decodes videos one by one."""
 
     def __init__(self) -> None:
-        self._busy = False
+        self._busy = self._started = False
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
@@ -48,6 +50,7 @@ class DecodeProcess:
         """
         self._busy = True
         try:
+            self._await_start(clip)
             self._connection.send((clip, plan))
             self._wait(clip, seconds, memory_gb)
             answer = self._connection.recv()
@@ -58,6 +61,18 @@ class DecodeProcess:
         if isinstance(answer, DecodedClip):
             return answer
         raise answer
+
+    def _await_start(self, clip: Clip) -> None:
+        """Until the child says that it is there, so that no video is charged for its imports.
+
+        Raises:
+            DecodeError: it never does.
+        """
+        if not self._started and not self._connection.poll(START_SECONDS):
+            reason = f"the decoder died: it did not start within {START_SECONDS:g} s"
+            raise DecodeError(reason, clip.key, error=Fault.DECODER_DIED)
+        if not self._started:
+            self._started = self._connection.recv()
 
     def _wait(self, clip: Clip, seconds: float, memory_gb: float) -> None:
         """Until there is an answer, or the child is gone.

@@ -1,5 +1,6 @@
 """Folders: class folders, flat folders, splits; errors that say what is there instead."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,8 @@ def test_links_are_followed_once_and_broken_ones_listed(tmp_path: Path) -> None:
 def test_odd_names(tmp_path: Path) -> None:
     make(tmp_path, "a/with space.mp4", "a/new\nline.mp4", "a/☃.mp4")
     (tmp_path / "a/folder.mp4").mkdir()
-    assert [c.key for c in list_clips(str(tmp_path))] == ["a/new\nline.mp4", "a/with space.mp4", "a/☃.mp4"]
+    names = ["a/folder.mp4", "a/new\nline.mp4", "a/with space.mp4", "a/☃.mp4"]
+    assert [c.key for c in list_clips(str(tmp_path))] == names
 
 
 def test_errors_say_what_is_there(tmp_path: Path) -> None:
@@ -79,3 +81,15 @@ def test_errors_say_what_is_there(tmp_path: Path) -> None:
         list_clips(make(tmp_path, "x-0.tar"))
     with pytest.raises(InputError, match=f"found nothing.*the part that exists is {tmp_path}"):
         list_clips(str(tmp_path / "no/such/folder"))
+
+
+def test_a_folder_called_like_a_video_is_listed_where_it_holds_none(tmp_path: Path) -> None:
+    (tmp_path / "run" / "a.mp4" / "deep").mkdir(parents=True)
+    clips = list_clips(make(tmp_path, "run/b.mp4/c.mp4", "run/d.mp4"))
+    assert [clip.key for clip in clips] == ["run/a.mp4", "run/b.mp4/c.mp4", "run/d.mp4"]
+
+
+def test_a_name_that_is_no_utf8_is_listed_as_text(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")).write_bytes(b"x")
+    (clip,) = list_clips(make(tmp_path))
+    assert (clip.key, clip.path) == ("caf\\xe9.mp4", str(tmp_path / "caf\\xe9.mp4"))

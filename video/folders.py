@@ -34,7 +34,16 @@ def list_folder(folder: str) -> list[Clip]:
 def _clip(folder: str, name: str, depth: int, labels: dict[str, tuple[int, str]]) -> Clip:
     label, class_name = labels.get(_class_of(name, depth), (-1, ""))
     split = name.split("/", 1)[0] if depth and "/" in name else ""
-    return Clip(key=name, path=os.path.join(folder, name), label=label, class_name=class_name, split=split)
+    path = os.path.join(folder, name)
+    return Clip(
+        key=_text(name), path=_text(path), label=label, class_name=_text(class_name), split=_text(split)
+    )
+
+
+def _text(name: str) -> str:
+    r"""A file name as text: bytes that are no UTF-8, which no table can hold, as \x..; such a file then fails
+    with its reason when read."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _class_of(name: str, depth: int) -> str:
@@ -55,7 +64,18 @@ def _walk(folder: str, prefix: str, above: tuple[str, ...] = ()) -> Iterator[str
                 continue
             inside = (*above, os.path.realpath(entry.path)) if entry.is_symlink() else above
             if len(set(inside)) == len(inside):
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", inside)
+                yield from _inside(entry, prefix, inside)
+
+
+def _inside(entry: os.DirEntry[str], prefix: str, above: tuple[str, ...]) -> Iterator[str]:
+    """What is below a folder; a folder that is called like a video and holds none is listed itself, since it
+    stands where a video was meant to be."""
+    found = False
+    for name in _walk(entry.path, f"{prefix}{entry.name}/", above):
+        found = True
+        yield name
+    if not found and is_media(entry.name):
+        yield prefix + entry.name
 
 
 def _nothing_in(folder: str) -> str:

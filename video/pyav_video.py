@@ -127,6 +127,7 @@ class PyAVVideo:
                     for packet in container.demux(stream)
                     if packet.size
                 ]
+                stored = len(packets) if len(packets) >= announced else self._stored()
             except DAMAGE as error:
                 raise self._bad(f"damaged: reading stopped ({_cause(error)})") from error
         shown = [pts for pts, _, hidden in packets if not hidden]
@@ -134,9 +135,14 @@ class PyAVVideo:
             raise self._bad(NOTHING_SHOWN, Fault.NO_FRAMES)
         return _Packets(
             times=np.array(shown, dtype=np.float64),
-            missing=missing_frames(announced, len(packets)),
+            missing=missing_frames(announced, stored),
             backward=backward_times([dts for _, dts, _ in packets]),
         )
+
+    def _stored(self) -> int:
+        """Packets of the stream, those included that an edit list leaves out."""
+        with self._open({"ignore_editlist": "1"}) as container:
+            return sum(bool(packet.size) for packet in container.demux(self._stream(container)))
 
     def _first(self, container: InputContainer) -> VideoFrame:
         try:
@@ -158,9 +164,10 @@ class PyAVVideo:
         reason = "no video stream (audio only)" if container.streams.audio else "no video stream"
         raise self._bad(reason, Fault.NO_VIDEO, Stage.OPEN)
 
-    def _open(self) -> InputContainer:
+    def _open(self, options: dict[str, str] | None = None) -> InputContainer:
         try:
-            container = cast(InputContainer, av.open(io.BytesIO(self._data), metadata_errors="replace"))
+            file = av.open(io.BytesIO(self._data), metadata_errors="replace", options=options)
+            container = cast(InputContainer, file)
         except DAMAGE as error:
             reason = f"not a media file: no known container ({_cause(error)})"
             raise self._bad(reason, Fault.NOT_MEDIA, Stage.OPEN) from error
