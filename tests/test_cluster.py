@@ -125,7 +125,7 @@ def test_started_used_stopped_and_started_again(cluster, tmp_path, without_ray):
     def stop() -> None:
         at_the_laptop("down", file, "-y")
         begun = time.monotonic()
-        wait_for(lambda: not head.processes() and not worker.processes(), 240, f"left: {worker.processes()}")
+        wait_for(lambda: not head.processes() and not worker.processes(), 240, "something was left")
         print(f"all gone {time.monotonic() - begun:.0f} s after `ray down`")
 
     start()
@@ -137,13 +137,13 @@ def test_started_used_stopped_and_started_again(cluster, tmp_path, without_ray):
     assert f"{CLIPS} clips to do" in said
     far = Bank(tmp_path / "bank")
     assert len(far.rows()) == CLIPS
+    assert far.digest == extract_here(source, model, tmp_path / "local").digest
     assert not (head.home / "pipeline").exists(), "the script alone was copied"
     assert {"extract.py", "framebank-source", ".framebank"} <= {path.name for path in head.home.iterdir()}
     assert not (laptop.home / ".framebank").exists(), "machines are not apart"
     stop()
     start()  # what Ray noted of the first cluster is still there, on laptop and head
     stop()
-    assert far.digest == extract_here(source, model, tmp_path / "local").digest
 
 
 def both_in(status: str) -> bool:
