@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from storage import Bank, BankWriter, CorruptShard, array_name
-from storage.summary import REASONS, reasons, summarise
+from storage.summary import REASONS, marked, reasons, summarise
 from tests.small_banks import clip_line, small_spec, write_bank, write_shard
 
 CLIPS, VIEWS, FAILED = 70, 2, (1, 40)
@@ -102,6 +102,16 @@ def test_only_the_commonest_reasons_are_named(tmp_path):
     assert [line["reason"] for line in found] == ["r8", "r7", "r6", "r5", "r4"]
     assert [line["rows"] for line in found] == [9, 8, 7, 6, 5]
     assert len(found) == REASONS
+
+
+def test_written_rows_with_something_odd_are_counted(tmp_path):
+    write_bank(tmp_path / "bank", 1)
+    table = Bank(tmp_path / "bank").table
+    line = table.to_pylist()[0]
+    marks = [{}, {"rotation": 90}, {"black_frames": 3, "rotation": 180}, {"missing_frames": 0}]
+    lines = [line | mark for mark in marks] + [line | {"black_frames": 3, "outcome": "failed"}]
+    found = marked(type(table).from_pylist(lines, schema=table.schema))
+    assert found == {"rotation": 2, "black_frames": 1}
 
 
 def test_a_damaged_record_is_refused(tmp_path):
