@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from pipeline.config import ExtractConfig
 from pipeline.costs import Estimate, Measured, Way, Workers, account, stages
 from pipeline.disk_rate import PROBE_BYTES, DiskRate, measure_disk, probe_place
+from pipeline.errors import ExtractionError
 from pipeline.estimate_page import page
 from pipeline.plan import listing_lines
 from pipeline.recipes import recipes
@@ -61,19 +62,19 @@ def estimate(command: EstimateCommand, console: Console) -> Estimate:
     """Measure, with progress, and calculate.
 
     Raises:
-        ExtractionError: no sampled clip gives frames.
-        InputError, BackboneError, OSError, StoreError: what the rooms refuse.
+        ExtractionError: no sampled clip gives frames, or the bank's place takes nothing.
+        InputError, BackboneError, BankError: what the rooms refuse.
     """
     config, location = command.config, where(command.config)
     lines = listing_lines(config)
     with progress(console) as bar:
+        rate = measured_rate(location, bar, announced("trying the bank's disk", console))
         task = bar.add_task("loading the tower", total=None)
         loaded = load_tower(config)
         drawn = draw(lines, command.sample, command.seed)
         doing = f"decoding and encoding {len(drawn)} of {len(lines):,} clips"
         bar.update(task, total=len(drawn), description=announced(doing, console))
         sample = measure_sample(config, loaded, drawn, lambda key: bar.advance(task))
-        rate = measured_rate(location, bar, announced("trying the disk of the bank", console))
     measured = Measured(
         listed=len(lines),
         sampled=sample.clips,
@@ -119,10 +120,20 @@ def where(config: ExtractConfig) -> str:
 
 
 def measured_rate(location: str, bar: Progress, doing: str) -> DiskRate:
-    """The rate of the bank's disk, behind the bar."""
+    """The rate of the bank's disk, behind the bar.
+
+    Raises:
+        ExtractionError: nothing can be written there.
+    """
     task = bar.add_task(doing, total=2 * PROBE_BYTES)
-    with probe_place(location) as place:
-        return measure_disk(place, PROBE_BYTES, lambda count: bar.advance(task, count))
+    try:
+        with probe_place(location) as place:
+            return measure_disk(place, PROBE_BYTES, lambda count: bar.advance(task, count))
+    except OSError as error:
+        raise ExtractionError(
+            f"expected to write a trial file where the bank will lie, found: {error}. Name another place, or "
+            f"look closer with: framebank doctor --bank {location}"
+        ) from error
 
 
 def all_ways(

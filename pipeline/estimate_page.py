@@ -105,9 +105,9 @@ def feeding(found: Estimate) -> str:
     said = f"{found.clips_per_second:g} clips/s take {rate(account.feed)}"
     if disk >= account.feed:
         return f"{said}, which the disk gives"
-    return (
-        f"{said}; the disk feeds {disk / account.bytes_per_clip:.3g} clips/s, so training would wait for it"
-    )
+    feeds = disk / account.bytes_per_clip
+    pace = f"{feeds:,.0f}" if feeds >= 100 else f"{feeds:.3g}"
+    return f"{said}; the disk feeds {pace} clips/s, so training would wait for it"
 
 
 def break_even_table(found: Estimate) -> Table:

@@ -146,6 +146,14 @@ def test_the_command(source, model, tmp_path, capsys):
     assert len(found["ways"]) == len(MODES)
 
 
+def test_a_place_that_cannot_be_written_is_said_first(source, model, capsys):
+    assert framebank.dispatch(command(source, model, "/proc/nowhere/bank")) == framebank.FAILED
+    said = " ".join(capsys.readouterr().err.split())
+    assert "expected to write a trial file where the bank will lie, found" in said
+    assert "framebank doctor --bank /proc/nowhere/bank" in said
+    assert "decoding" not in said
+
+
 def test_wrong_requests(source, model, tmp_path, capsys):
     for more, said in (
         (("--sample", 0), "--sample is at least 1, not 0"),

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.costs import Account, Estimate, Measured, Stages, Way, Workers
-from pipeline.estimate_page import page, span
+from pipeline.estimate_page import asked, page, span
 
 
 def printed(found: Estimate, width: int = 80) -> str:
@@ -74,6 +74,12 @@ def test_the_page_fits_and_says_what_it_is(width):
         assert text in " ".join(said.split()), text
     row = next(line for line in said.splitlines() if line.startswith("none"))
     assert " ".join(row.split()) == "none int8 4.9 MB 7.0 TB 2 h 30 s 1.7 GB/s 1,000"
+
+
+def test_many_clips_a_second_are_written_out():
+    found = drawn_estimate()
+    small = replace(asked(found), bytes_per_clip=5e5)
+    assert "the disk feeds 2,000 clips/s" in words(replace(found, asked=replace(found.asked, account=small)))
 
 
 def test_a_disk_that_keeps_up_and_room_enough():
