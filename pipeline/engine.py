@@ -21,7 +21,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -34,6 +33,8 @@ IN_ENCODER = 2
 """Shards that an encoder holds: one in the tower, one being written."""
 TRIES = 4
 """Times that a shard's workers may die before it is left out."""
+DEATHS = 20
+"""Encoders that may die one after another, without a shard done meanwhile, before a run ends."""
 LOOK_SECONDS = 5.0
 """How often a run looks whether the cluster has grown."""
 PATIENCE_SECONDS = 60.0
@@ -119,7 +120,7 @@ class Engine(Generic[T, R]):
         self._host = ray.remote(**hosting)(Host)
         self._pending: dict[ray.ObjectRef, tuple[Flight[T] | None, Encoder | None]] = {}
         self._ready: deque[Flight[T]] = deque()
-        self._flights = 0
+        self._flights = self._deaths = 0
         self._looked = float("-inf")
         self._idle_since = time.monotonic()
 
@@ -127,7 +128,7 @@ class Engine(Generic[T, R]):
         """The tasks' reports as they come. Tasks are taken from the iterator when there is room for them.
 
         Raises:
-            ExtractionError: a worker could not be started, or some tasks' workers died again and again.
+            ExtractionError: encoders keep dying, or those of some tasks did.
             Exception: whatever an encoder raised.
         """
         left = iter(tasks)
@@ -227,7 +228,7 @@ class Engine(Generic[T, R]):
         try:
             report = ray.get(ref)
         except RayActorError as error:
-            self._dismiss(encoder)
+            self._dismiss(encoder, error)
             self._again(flight, error)
         except RayError as error:
             cause = getattr(error, "cause", None)
@@ -239,12 +240,22 @@ class Engine(Generic[T, R]):
                 encoder.alive = True
             else:
                 self._flights -= 1
+                self._deaths = 0
                 yield report
 
-    def _dismiss(self, encoder: Encoder) -> None:
-        with suppress(ValueError):
-            self.encoders.remove(encoder)
-            self.say("an encoder died; another takes its place")
+    def _dismiss(self, encoder: Encoder, error: RayActorError) -> None:
+        if encoder not in self.encoders:
+            return
+        self.encoders.remove(encoder)
+        ray.kill(encoder.actor)  # it may only have been out of reach
+        self._deaths += 1
+        if self._deaths >= DEATHS:
+            why = str(error).strip().splitlines()[-1]
+            raise ExtractionError(
+                f"{DEATHS} encoders died one after another and no shard was done meanwhile: {why}. Committed "
+                "shards are kept; see Ray's logs for what kills them, then run the same command to go on"
+            )
+        self.say("an encoder died; another takes its place")
 
     def _again(self, flight: Flight[T] | None, error: RayError) -> None:
         """Hand a task out anew whose encoder or frames were lost."""

@@ -104,6 +104,12 @@ def test_a_task_that_always_kills_is_left_out_and_said(ray_cluster, tmp_path):
     assert set(found) == {(task, value) for task, value in EXPECTED if task != 11}
 
 
+def test_encoders_that_all_die_end_the_run(ray_cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.engine.DEATHS", 3)
+    with pytest.raises(ExtractionError, match="3 encoders died one after another and no shard was done"):
+        list(engine(tmp_path, deadly=tuple(range(12)), times=99).run(range(12)))
+
+
 def test_what_an_encoder_raises_ends_the_run(ray_cluster, tmp_path):
     with pytest.raises(ValueError, match="no task is -5"):
         list(engine(tmp_path).run([1, -5, 2]))
