@@ -12,7 +12,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import open_clip
 import torch
@@ -23,35 +23,13 @@ from torch import Tensor, nn
 from backbones.activation import agreed_activation, uses_quick_gelu
 from backbones.architecture import Architecture, find_architecture, first_line
 from backbones.checkpoint import Checkpoint, read_checkpoint
+from backbones.config import BackboneConfig, Precision
 from backbones.errors import BackboneError
 from backbones.sources import WeightSource, fetch, find_weights
 from backbones.strict import fill
 from backbones.tokenizer import Tokenizer
 
-Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BackboneConfig:
-    """Which CLIP encodes the frames."""
-
-    name: str
-    """An open_clip ViT (`ViT-B-16`), a folder or .json file in open_clip's format, or
-    `hf-hub:owner/repository`."""
-    weights: str = ""
-    """A pretrained tag (`openai`), a weight file, or `random:SEED`; empty where the folder or repository has
-    them."""
-    precision: Precision = "fp32"
-    """The dtype that the model is cast to and runs in."""
-    quick_gelu: bool | None = None
-    """The activation: None takes what the weights demand; a choice that does not fit them is refused."""
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise BackboneError("name: expected a model name such as ViT-B-16, found an empty string")
-        if self.precision not in DTYPES:
-            raise BackboneError(f"precision: expected {', '.join(DTYPES)}, found {self.precision!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

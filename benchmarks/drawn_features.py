@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from backbones.config import BackboneConfig
 from backbones.maps import cross_frame_maps
 from backbones.taps import FrozenTower
-from backbones.weights import BackboneConfig, load_clip
+from backbones.weights import load_clip
 from decoders.clips import ClipOrder, LabelledClips
 from decoders.config import TrainConfig, shapes
 from decoders.dataset import Batch

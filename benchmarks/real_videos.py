@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from backbones.weights import BackboneConfig
+from backbones.config import BackboneConfig
 from benchmarks.result import write_result
 from pipeline.config import ExtractConfig
 from pipeline.extract import extract

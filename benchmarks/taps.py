@@ -20,8 +20,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from backbones.config import BackboneConfig
 from backbones.taps import FrozenTower
-from backbones.weights import BackboneConfig, load_clip
+from backbones.weights import load_clip
 from benchmarks.result import write_result
 
 FRAMES = 8

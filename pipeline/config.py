@@ -1,8 +1,10 @@
 """What an extraction is asked to do. Recipes that fill it in stand in `pipeline.recipes`."""
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 
-from backbones.weights import BackboneConfig
+from backbones.config import BackboneConfig
 from pipeline.decode_worker import DecodeLimits
 from storage import Attention, Dtype, Kept
 from video import ViewPlan
@@ -65,3 +67,18 @@ class ExtractConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is at least 0, not {getattr(self, name)}")
         Kept(blocks=(1,), attention=self.attention, dtype=self.dtype)  # refuses what it does not know
+
+
+def origin(config: ExtractConfig) -> dict[str, str]:
+    """What a new bank says of its making, so that rows can be encoded again and compared."""
+    backbone = anchored(config.backbone)
+    return {"framebank": version("framebank"), "backbone": backbone.name, "weights": backbone.weights}
+
+
+def anchored(backbone: BackboneConfig) -> BackboneConfig:
+    """The backbone with its files named from the root, since workers may have another working folder."""
+    name, weights = (
+        os.path.abspath(given) if os.path.isabs(given) or os.path.exists(given) else given
+        for given in (backbone.name, backbone.weights)
+    )
+    return replace(backbone, name=name if "/" in backbone.name else backbone.name, weights=weights)

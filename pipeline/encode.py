@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from backbones.config import BackboneConfig
 from backbones.taps import FrozenTower
-from backbones.weights import BackboneConfig, load_clip
+from backbones.weights import load_clip
 from pipeline.decode_worker import DecodeOutcome
 from pipeline.keep import Kept, KeptRow, keep
 from pipeline.outcomes import Line, failed_attempts, failures, fresh_lines, unstorable
-from pipeline.task import ShardTask
+from pipeline.task import EncoderConfig, ShardReport, ShardTask
 from storage import (
     WRITTEN,
     ArrayLayout,
@@ -32,46 +33,6 @@ from storage import (
     part_layouts,
     row_statistics,
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EncoderConfig:
-    """What a worker needs to build its encoder."""
-
-    bank: str
-    """Folder or URL of the bank."""
-    part: int = 0
-    """Part of the bank whose arrays are written."""
-    run: str
-    """Id of the run that holds the bank's lease."""
-    backbone: BackboneConfig
-    """The tower."""
-    device: str = "cpu"
-    """torch device of the tower."""
-    threads: int = 0
-    """CPU threads of torch; 0 leaves torch's own choice."""
-    batch_rows: int = 8
-    """Rows that go through the tower at once."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardReport:
-    """What encoding one shard came to."""
-
-    shard: int
-    """Its number."""
-    outcomes: dict[str, int]
-    """Rows by outcome."""
-    clips: int
-    """Clips that were tried in this run."""
-    frames: int
-    """Frames that went through the tower."""
-    bytes: int
-    """Size of the shard's files."""
-    encode_seconds: float
-    """Time in the tower and the maps."""
-    write_seconds: float
-    """Time in writing and committing."""
 
 
 class ShardEncoder:

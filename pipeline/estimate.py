@@ -23,13 +23,13 @@ from pipeline.costs import Estimate, Measured, Way, Workers, account, stages
 from pipeline.disk_rate import PROBE_BYTES, DiskRate, measure_disk, probe_place
 from pipeline.errors import ExtractionError
 from pipeline.estimate_page import page
-from pipeline.plan import listing_lines
+from pipeline.listing import list_source
 from pipeline.recipes import recipes
 from pipeline.request import LoadedTower, build_spec, load_tower
+from pipeline.room import bank_bytes
 from pipeline.sample import device, draw, measure_sample, workers
-from storage import ATTENTION_MODES, DTYPES, ArrayLayout, DiskTooSmall, Place, array_layouts, open_place
+from storage import ATTENTION_MODES, DTYPES, array_layouts, open_place
 
-TABLE_BYTES = 1024
 EVL_CLIPS_PER_SECOND = 59.0
 
 
@@ -66,17 +66,18 @@ def estimate(command: EstimateCommand, console: Console) -> Estimate:
         InputError, BackboneError, BankError: what the rooms refuse.
     """
     config, location = command.config, where(command.config)
-    lines = listing_lines(config)
+    with console.status("listing the source"):
+        clips = list_source(config)
     with progress(console) as bar:
         rate = measured_rate(location, bar, announced("trying the bank's disk", console))
         task = bar.add_task("loading the tower", total=None)
         loaded = load_tower(config)
-        drawn = draw(lines, command.sample, command.seed)
-        doing = f"decoding and encoding {len(drawn)} of {len(lines):,} clips"
+        drawn = draw(clips, command.sample, command.seed)
+        doing = f"decoding and encoding {len(drawn)} of {clips.num_rows:,} clips"
         bar.update(task, total=len(drawn), description=announced(doing, console))
         sample = measure_sample(config, loaded, drawn, lambda key: bar.advance(task))
     measured = Measured(
-        listed=len(lines),
+        listed=clips.num_rows,
         sampled=sample.clips,
         written=sample.written,
         decode=sample.decode,
@@ -169,26 +170,6 @@ def announced(doing: str, console: Console) -> str:
     if not console.is_terminal:
         console.print(doing, highlight=False)
     return doing
-
-
-def bank_bytes(layouts: Sequence[ArrayLayout], rows: int) -> int:
-    """Bytes of `rows` rows: features, checksums, and about a kilobyte of tables each."""
-    return rows * (sum(layout.row_bytes + 4 for layout in layouts) + TABLE_BYTES)
-
-
-def refuse_small_disk(place: Place, layouts: Sequence[ArrayLayout], rows: int) -> None:
-    """Make sure that `rows` further rows of some arrays fit where the bank lies.
-
-    Raises:
-        DiskTooSmall: with both figures and what would make it fit.
-    """
-    needed, free = bank_bytes(layouts, rows), place.free_bytes()
-    if free is not None and needed > free:
-        raise DiskTooSmall(
-            f"{rows} rows of {needed / rows / 1e6:.2f} MB take about {needed / 1e9:.2f} GB, "
-            f"but {place} has only {free / 1e9:.2f} GB free; make room, choose another disk, store integers "
-            "(--dtype int8), keep fewer blocks (--last-blocks) or leave out the attention (--attention none)"
-        )
 
 
 def parse(arguments: Sequence[str] | None) -> EstimateCommand:

@@ -13,18 +13,19 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
+from pipeline.aside import Aside
 from pipeline.cluster import connect
-from pipeline.config import ExtractConfig
+from pipeline.config import ExtractConfig, origin
 from pipeline.engine import Engine
 from pipeline.errors import ExtractionError
-from pipeline.estimate import refuse_small_disk
+from pipeline.listing import list_source
 from pipeline.outcomes import outcome_counts
-from pipeline.plan import Plan, listing_lines, redo_keys
+from pipeline.plan import Plan, redo_keys
 from pipeline.progress import ExtractionProgress, show_account
-from pipeline.request import build_spec, frozen_weights, load_tower, origin
+from pipeline.room import refuse_small_disk
 from pipeline.stages import stages_of
 from pipeline.task import ShardTask
 from pipeline.twins import find_twins
@@ -33,7 +34,9 @@ from storage import (
     Bank,
     BankSpec,
     BankWriter,
+    ClipTable,
     find_bank,
+    lacking,
     open_place,
     part_layouts,
     suggested_name,
@@ -48,9 +51,11 @@ def extract(config: ExtractConfig, console: Console | None = None) -> Bank:
         InputError, BackboneError, BankError: what the rooms refuse.
     """
     console = console or Console(stderr=True)
-    lines = listing_lines(config)
-    tower = load_tower(config)
-    spec = build_spec(config, tower)
+    with Aside(request_of, config) as request:
+        with console.status("listing the source"):
+            clips = list_source(config)
+        with console.status("loading the tower"):
+            spec, weights = request.result()
     location = locate(config, spec, console)
     redo = redo_keys(config.redo)
     with BankWriter(
@@ -58,31 +63,36 @@ def extract(config: ExtractConfig, console: Console | None = None) -> Bank:
         spec,
         shard_rows=config.shard_rows,
         grow=config.grow,
-        weights=frozen_weights(tower.tower, spec),
+        weights=weights,
         made=origin(config),
     ) as writer:
-        enrol(writer, lines, redo, console)
+        enrol(writer, clips, redo, console)
         for part in writer.parts:
             complete(config, writer, part, redo, console)
-    return account(config, writer.path, {line["key"] for line in lines}, console)
+    return account(config, writer.path, clips, console)
 
 
-def enrol(
-    writer: BankWriter, lines: Sequence[dict[str, Any]], redo: frozenset[str], console: Console
-) -> None:
+def request_of(config: ExtractConfig) -> tuple[BankSpec, dict[str, NDArray[Any]]]:
+    """The spec of the bank that is asked for and the frozen weights it holds, from the tower itself."""
+    from pipeline.request import bank_request, load_tower
+
+    return bank_request(config, load_tower(config))
+
+
+def enrol(writer: BankWriter, clips: ClipTable, redo: frozenset[str], console: Console) -> None:
     """Give new clips their rows; clips of equal content share them.
 
     Raises:
         ValueError: a clip to be extracted anew is not listed.
     """
     with console.status("looking for files with equal content"):
-        twins = find_twins(lines, writer.listing)
-    new = writer.enrol(lines, twins)
-    unknown = redo - set(writer.listing["key"].to_pylist())
+        twins = find_twins(clips, writer.listing)
+    new = writer.enrol(clips, twins)
+    unknown = redo and redo - set(writer.listing["key"].to_pylist())
     if unknown:
         raise ValueError(f"{len(unknown)} clips to extract anew are not in the bank, e.g. {min(unknown)}")
     same = f", {len(twins)} with the content of another" if twins else ""
-    console.print(f"{writer.path}: {len(lines)} clips listed, {new} new{same}", highlight=False)
+    console.print(f"{writer.path}: {clips.num_rows} clips listed, {new} new{same}", highlight=False)
 
 
 def complete(
@@ -145,7 +155,7 @@ def run_tasks(
         ) from error
 
 
-def account(config: ExtractConfig, path: str, expected: set[str], console: Console) -> Bank:
+def account(config: ExtractConfig, path: str, expected: ClipTable, console: Console) -> Bank:
     """Show the account and hold it against what was expected.
 
     Raises:
@@ -154,10 +164,10 @@ def account(config: ExtractConfig, path: str, expected: set[str], console: Conso
     bank = Bank(path)
     counts = outcome_counts(bank, attempts=config.attempts)
     show_account(console, bank, counts, bank.listing.num_rows)
-    lost = expected - set(bank.table["key"].to_pylist())
-    if lost:
+    lost = lacking(bank.table, expected)
+    if lost.num_rows:
         raise ExtractionError(
-            f"{len(lost)} clips have no outcome, e.g. {min(lost)}; run the same command to go on"
+            f"{lost.num_rows} clips have no outcome, e.g. {lost['key'][0]}; run the same command to go on"
         )
     if not counts.get(WRITTEN):
         raise ExtractionError(
@@ -175,7 +185,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    torch.set_grad_enabled(False)
     from framebank import run
 
     sys.exit(run(main))

@@ -6,54 +6,16 @@ rows are copied from what is committed. A later part of a bank follows the first
 first holds.
 """
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import ExtractConfig
 from pipeline.task import ShardTask
 from storage import WRITTEN, Bank, BankWriter, ClipTable, ShardRecord
-from video import Clip, list_clips
 
 Line = dict[str, Any]
-
-
-def listing_lines(config: ExtractConfig) -> list[Line]:
-    """The source's clips as lines for the bank's listing."""
-    clips = list_clips(config.source, root=config.root)
-    clips = clips[: config.limit] if config.limit else clips
-    return [listing_line(clip, config.split) for clip in clips]
-
-
-def listing_line(clip: Clip, split: str) -> Line:
-    """A clip as a line of the listing: `split` where its own listing names none, and a path that holds from
-    any working folder, since workers may have another one.
-    """
-    return {
-        "key": clip.key,
-        "label": clip.label,
-        "class_name": clip.class_name,
-        "split": clip.split or split,
-        "captions": list(clip.captions),
-        "attributes": dict(clip.attributes),
-        "path": clip.path if "://" in clip.path else os.path.abspath(clip.path),
-        "offset": clip.offset,
-        "size": clip.size,
-        "bytes": content_bytes(clip),
-    }
-
-
-def content_bytes(clip: Clip) -> int:
-    """Size of a clip's content; -1 where only a request would tell, or the file is not there."""
-    if clip.size >= 0 or "://" in clip.path:
-        return clip.size
-    try:
-        return os.stat(clip.path).st_size
-    except OSError:
-        return -1
 
 
 class Plan:

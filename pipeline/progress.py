@@ -24,7 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pipeline.encode import ShardReport
+from pipeline.task import ShardReport
 from storage import OUTCOMES, PROGRESS, Bank, BankError, BankWriter
 
 LOG_SECONDS = 10.0

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from backbones.weights import BackboneConfig, Precision
+from backbones.config import BackboneConfig, Precision
 from pipeline.decode_worker import DecodeLimits, decode_isolated, own_process
 from pipeline.encode import build_tower, encode_rows
 from pipeline.task import clip_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tyro
 
-from backbones.weights import BackboneConfig
+from backbones.config import BackboneConfig
 from pipeline.config import ExtractConfig
 from video import Sampling, ViewPlan
 

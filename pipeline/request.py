@@ -1,17 +1,16 @@
 """What an extraction asks of a bank: whose tower, which rows, what is kept of them.
 
-The driver loads the tower to know its facts: the spec, the frozen weights that derived q and k need, and the
-origin that a new bank states. Workers load their own.
+The tower is loaded to know its facts: the spec, and the frozen weights that derived q and k need. Workers
+load their own.
 """
 
-import os
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass
 
 import numpy as np
 
+from backbones.config import BackboneConfig
 from backbones.taps import FrozenTower
-from backbones.weights import BackboneConfig, LoadedClip, load_clip
+from backbones.weights import LoadedClip, load_clip
 from pipeline.config import ExtractConfig
 from storage import BackboneSpec, BankSpec, Kept, derived_blocks, weight_name
 from video import decoder_versions
@@ -41,6 +40,12 @@ def load_tower(config: ExtractConfig) -> LoadedTower:
             f"set --views.size {tower.size[0]}"
         )
     return LoadedTower(clip=clip, tower=tower)
+
+
+def bank_request(config: ExtractConfig, loaded: LoadedTower) -> tuple[BankSpec, dict[str, np.ndarray]]:
+    """The spec of the bank that a config asks for, and the frozen weights that it holds, by name."""
+    spec = build_spec(config, loaded)
+    return spec, frozen_weights(loaded.tower, spec)
 
 
 def frozen_weights(tower: FrozenTower, spec: BankSpec) -> dict[str, np.ndarray]:
@@ -86,18 +91,3 @@ def backbone_spec(config: BackboneConfig, loaded: LoadedTower) -> BackboneSpec:
         grid=tower.grid,
         embed=tower.embed,
     )
-
-
-def origin(config: ExtractConfig) -> dict[str, str]:
-    """What a new bank says of its making, so that rows can be encoded again and compared."""
-    backbone = anchored(config.backbone)
-    return {"framebank": version("framebank"), "backbone": backbone.name, "weights": backbone.weights}
-
-
-def anchored(backbone: BackboneConfig) -> BackboneConfig:
-    """The backbone with its files named from the root, since workers may have another working folder."""
-    name, weights = (
-        os.path.abspath(given) if os.path.isabs(given) or os.path.exists(given) else given
-        for given in (backbone.name, backbone.weights)
-    )
-    return replace(backbone, name=name if "/" in backbone.name else backbone.name, weights=weights)

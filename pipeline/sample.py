@@ -26,7 +26,7 @@ from pipeline.keep import keep
 from pipeline.plan import Line
 from pipeline.request import LoadedTower, build_spec
 from pipeline.task import clip_of
-from storage import ArrayLayout, array_layouts
+from storage import ArrayLayout, ClipTable, array_layouts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,10 +47,10 @@ class Sample:
     """Seconds a row from taps to the bank's arrays on the CPU, likewise."""
 
 
-def draw(lines: Sequence[Line], count: int, seed: int) -> list[Line]:
+def draw(clips: ClipTable, count: int, seed: int) -> list[Line]:
     """Some lines of a listing, in its order, the same for the same seed; all where there are fewer."""
-    places = random.Random(seed).sample(range(len(lines)), min(count, len(lines)))
-    return [lines[place] for place in sorted(places)]
+    places = random.Random(seed).sample(range(clips.num_rows), min(count, clips.num_rows))
+    return clips.take(sorted(places)).to_pylist()
 
 
 def workers(config: ExtractConfig) -> Workers:

@@ -4,17 +4,15 @@ On machines without a GPU encoders are single-threaded and there is one per core
 on different shards need no agreement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from pipeline.cluster import cluster_cores, cluster_gpus
-from pipeline.config import ExtractConfig
+from pipeline.config import ExtractConfig, anchored
 from pipeline.decode_worker import DecodeLimits, DecodeOutcome, decode_isolated
-from pipeline.encode import EncoderConfig, ShardEncoder, ShardReport
 from pipeline.engine import Stages
-from pipeline.request import anchored
-from pipeline.task import ShardTask, clip_of
+from pipeline.task import EncoderConfig, ShardReport, ShardTask, clip_of
 from storage import BankWriter
 from video import ViewPlan
 
@@ -41,13 +39,20 @@ def stages_of(config: ExtractConfig, writer: BankWriter, part: int) -> Stages[Sh
         name=lambda task: f"shard {task.shard} (clips {task.lines[0]['key']} ...)",
         parts=parts_of,
         decode=partial(decode_lines, plan=config.views, limits=config.limits),
-        encoder=partial(ShardEncoder, encoder),
+        encoder=partial(new_encoder, encoder),
         decode_resources={"num_cpus": 1.0 if gpus else DECODE_CPUS},
         encode_resources=(
             {"num_cpus": 1.0, "num_gpus": config.gpus_per_encoder} if gpus else {"num_cpus": ENCODE_CPUS}
         ),
         encoders=config.encoders or (0 if gpus else cluster_cores()),
     )
+
+
+def new_encoder(config: EncoderConfig) -> Callable[[ShardTask, list[DecodeOutcome]], ShardReport]:
+    """An encoder, in the process that is to hold it: what it imports takes seconds and a gigabyte."""
+    from pipeline.encode import ShardEncoder
+
+    return ShardEncoder(config)
 
 
 def parts_of(task: ShardTask) -> list[tuple[dict[str, Any], ...]]:

@@ -1,53 +1,83 @@
 """Clips with the same content under several names: stored once, listed as often as they are named.
 
-Only files of equal size can be equal, so hashing is limited to groups of these; among videos they are rare.
-The clip that was listed first owns the rows, so the outcome does not depend on the order in which shards
-are made. Clips behind URLs have no known size before they are read, and are not compared.
+Only files of equal size can be equal, and of a million videos every tenth shares its size with another by
+chance: so first the two ends of those are compared, and only what still looks equal is read as a whole. The
+clip that was listed first owns the rows, so the outcome does not depend on the order in which shards are
+made. Clips behind URLs have no known size before they are read, and are not compared.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.task import clip_of
-from storage import ClipTable
+from storage import ClipTable, lacking
 from video import VideoError, read_bytes
 
 READERS = 8
+END_BYTES = 1 << 15
+"""Bytes of either end of a file that are compared first."""
+Line = dict[str, Any]
 
 
-def find_twins(new: Sequence[Mapping[str, Any]], listed: ClipTable) -> dict[str, str]:
+def find_twins(clips: ClipTable, listed: ClipTable) -> dict[str, str]:
     """Key of a new clip to the key of the first clip with the same content, for those that have one.
 
     Args:
-        new: lines for the listing; clips that are listed already are left out.
+        clips: the source's clips; those that are listed already keep their rows.
         listed: the bank's listing.
     """
-    known = set(listed["key"].to_pylist())
-    fresh = [line for line in new if line["key"] not in known]
-    sizes = {line["bytes"] for line in fresh} - {-1}
-    old = [line for line in same_size_lines(listed, sizes)]
-    groups: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for line in [*old, *fresh]:
-        groups[line["bytes"]].append(line)
-    suspects = [line for size, group in groups.items() if size >= 0 and len(group) > 1 for line in group]
+    fresh = lacking(listed, clips)
+    sizes = np.concatenate([listed["bytes"].to_numpy(), fresh["bytes"].to_numpy()])
+    places = np.flatnonzero(of_equal_size(sizes, listed.num_rows))
+    old = listed.take(places[places < listed.num_rows]).to_pylist()
+    new = fresh.take(places[places >= listed.num_rows] - listed.num_rows).to_pylist()
     with ThreadPoolExecutor(READERS) as pool:
-        digests = list(pool.map(content_of, suspects))
-    return first_with_same(suspects, digests, known)
+        alike, _ = of_equal_digest([*old, *new], pool, ends_of)
+        same, digests = of_equal_digest(alike, pool, content_of)
+    return first_with_same(same, digests, {line["key"] for line in old})
 
 
-def same_size_lines(listed: ClipTable, sizes: set[int]) -> Iterable[Mapping[str, Any]]:
-    """Lines of the listing whose content has one of the sizes."""
-    places = [i for i, size in enumerate(listed["bytes"].to_pylist()) if size in sizes]
-    return listed.take(places).to_pylist() if places else []
+def of_equal_size(sizes: NDArray[np.int64], listed: int) -> NDArray[np.bool_]:
+    """Which clips have a known size that others share, one of them not among the first `listed`."""
+    values, group, counts = np.unique(sizes, return_inverse=True, return_counts=True)
+    fresh = np.bincount(group[listed:], minlength=len(values))
+    return ((values >= 0) & (counts > 1) & (fresh > 0))[group]
 
 
-def content_of(line: Mapping[str, Any]) -> str:
+def of_equal_digest(
+    lines: Sequence[Line], pool: ThreadPoolExecutor, digest: Callable[[Line], str]
+) -> tuple[list[Line], list[str]]:
+    """The lines that share their digest with another, and their digests."""
+    digests = list(pool.map(digest, lines))
+    counts = Counter(digests)
+    kept = [place for place, found in enumerate(digests) if found and counts[found] > 1]
+    return [lines[place] for place in kept], [digests[place] for place in kept]
+
+
+def ends_of(line: Line) -> str:
+    """sha256 of a clip's first and last bytes and its size, or nothing where they cannot be read."""
+    clip, size = clip_of(line), line["bytes"]
+    short = min(size, END_BYTES)
+    head, tail = (replace(clip, offset=clip.offset + skipped, size=short) for skipped in (0, size - short))
+    return digest_of(lambda: b"%d:" % size + read_bytes(head) + read_bytes(tail))
+
+
+def content_of(line: Line) -> str:
     """sha256 of a clip's bytes, or nothing where it cannot be read: its extraction will say why."""
+    return digest_of(lambda: read_bytes(clip_of(line)))
+
+
+def digest_of(read: Callable[[], bytes]) -> str:
+    """sha256 of what can be read, or nothing."""
     try:
-        return hashlib.sha256(read_bytes(clip_of(dict(line)))).hexdigest()
+        return hashlib.sha256(read()).hexdigest()
     except (VideoError, OSError):
         return ""
 
@@ -59,8 +89,6 @@ def first_with_same(
     first: dict[str, str] = {}
     twins: dict[str, str] = {}
     for line, digest in zip(lines, digests, strict=True):
-        if not digest:
-            continue
         original = first.setdefault(digest, line["key"])
         if original != line["key"] and line["key"] not in known:
             twins[line["key"]] = original

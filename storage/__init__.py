@@ -8,7 +8,9 @@ from storage.clip_table import (
     QUARANTINED,
     WRITTEN,
     ClipTable,
+    clips_table,
     distinct_labels,
+    lacking,
 )
 from storage.commit import ShardRecord
 from storage.errors import (
@@ -97,6 +99,7 @@ __all__ = [
     "array_name",
     "bank_places",
     "block_weights",
+    "clips_table",
     "decoded",
     "dequantize_map",
     "dequantize_tokens",
@@ -105,6 +108,7 @@ __all__ = [
     "distinct_labels",
     "find_bank",
     "is_scale",
+    "lacking",
     "live_run",
     "open_place",
     "part_layouts",

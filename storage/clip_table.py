@@ -9,6 +9,7 @@ gives equal bytes.
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -51,6 +52,11 @@ LISTING = pa.schema(
     ]
 )
 
+CLIPS = pa.schema(list(LISTING)[1:])
+"""A listing before its clips have rows."""
+CLIPS_AT_ONCE = 1 << 14
+"""Lines that are turned into columns together, so that a million of them never stand side by side."""
+
 FACTS = pa.schema(
     [
         ("row", pa.int64()),
@@ -81,6 +87,29 @@ def table_from(lines: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     unknown = {name for line in lines[:1] for name in line} - set(schema.names)
     assert not unknown, f"no such columns: {sorted(unknown)}"
     return pa.Table.from_pylist(list(lines), schema=schema)
+
+
+def clips_table(lines: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Clips to enrol, about 100 bytes each.
+
+    Args:
+        lines: a mapping per clip with the columns of CLIPS; `bytes` may be left out. Taken as they come.
+    """
+    left = iter(lines)
+    groups = iter(lambda: list(islice(left, CLIPS_AT_ONCE)), [])
+    return pa.Table.from_batches([clips_batch(group) for group in groups], CLIPS)
+
+
+def clips_batch(lines: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+    """Some clips' lines as columns."""
+    unknown = lines[0].keys() - set(CLIPS.names)
+    assert not unknown, f"no such columns: {sorted(unknown)}"
+    columns = {
+        name: [line[name] for line in lines] for name in CLIPS.names if name not in ("attributes", "bytes")
+    }
+    columns["attributes"] = [list(line["attributes"].items()) for line in lines]
+    columns["bytes"] = [line.get("bytes", -1) for line in lines]
+    return pa.RecordBatch.from_pydict(columns, CLIPS)
 
 
 def to_parquet(table: pa.Table) -> bytes:
@@ -168,22 +197,51 @@ def distinct_labels(table: pa.Table) -> list[tuple[int, str]]:
     return sorted(zip(pairs["label"].to_pylist(), pairs["class_name"].to_pylist(), strict=True))
 
 
-def labels_by_key(listing: pa.Table) -> dict[str, tuple[int, str, str]]:
-    """Label, class name and split of every clip of a listing, by key."""
-    columns = (listing[name].to_pylist() for name in ("label", "class_name", "split"))
-    return dict(zip(listing["key"].to_pylist(), zip(*columns, strict=True), strict=True))
+def lacking(have: pa.Table, more: pa.Table) -> pa.Table:
+    """The clips of a table whose keys another one does not have, in their order."""
+    return more.filter(pc.invert(pc.is_in(more["key"], value_set=have["key"].combine_chunks())))
 
 
-def refuse_relabelling(known: Mapping[str, tuple[int, str, str]], clips: Iterable[Mapping[str, Any]]) -> None:
+def refuse_relabelling(have: pa.Table, more: pa.Table) -> None:
     """A clip keeps the labels it was enrolled with: rows must not change their meaning under a reader.
 
     Raises:
         ListingConflict: the first clip that comes with others.
     """
-    for clip in clips:
-        found = (clip["label"], clip["class_name"], clip["split"])
-        if known.get(clip["key"], found) != found:
-            raise ListingConflict(
-                f"{clip['key']} has (label, class, split) {known[clip['key']]} in the bank but {found} "
-                "in this listing; list it as before, or start another bank"
-            )
+    place = pc.index_in(more["key"], value_set=have["key"].combine_chunks())
+    names = ["key", "label", "class_name", "split"]
+    found = more.select(names).filter(pc.is_valid(place))
+    known = have.select(names).take(place.drop_null())
+    same = np.ones(found.num_rows, bool)
+    for name in names[1:]:
+        same &= pc.equal(found[name], known[name]).to_numpy()
+    if not same.all():
+        first = int(np.argmin(same))
+        key, *labels = found.slice(first, 1).to_pylist()[0].values()
+        _, *before = known.slice(first, 1).to_pylist()[0].values()
+        raise ListingConflict(
+            f"{key} has (label, class, split) {tuple(before)} in the bank but {tuple(labels)} in this "
+            "listing; list it as before, or start another bank"
+        )
+
+
+def with_rows(have: pa.Table, new: pa.Table, twins: Mapping[str, str], first: int, views: int) -> pa.Table:
+    """New clips with the rows they get: `views` each from `first` on, a twin those of its original.
+
+    Args:
+        have: the bank's listing.
+        new: clips that it lacks.
+        twins: key of a new clip to the key of one that is listed, or stands earlier in `new`.
+    """
+    shares = pc.is_in(new["key"], value_set=pa.array(list(twins), pa.string())).to_numpy()
+    rows = first + views * (np.cumsum(~shares) - 1)
+    if twins:
+        wanted = pa.array(sorted(set(twins.values())), pa.string())
+        row_of: dict[str, int] = {}
+        for keys, own in ((have["key"], have["row"].to_numpy()), (new["key"], rows)):
+            places = np.flatnonzero(pc.is_in(keys, value_set=wanted).to_numpy())
+            row_of |= zip(keys.take(places).to_pylist(), own[places].tolist(), strict=True)
+        for place in np.flatnonzero(shares):
+            key = new["key"][place].as_py()
+            rows[place] = row_of[key] = row_of[twins[key]]
+    return new.add_column(0, "row", pa.array(rows, pa.int64()))

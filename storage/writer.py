@@ -7,7 +7,7 @@ rows themselves are written shard by shard by `ShardWriter`s in the encoder work
 import getpass
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from storage.clip_table import (
-    LISTING,
     check_labels,
+    clips_table,
     end_of_rows,
-    labels_by_key,
+    lacking,
     refuse_relabelling,
-    table_from,
+    with_rows,
 )
 from storage.commit import ShardRecord, read_records
 from storage.errors import BankError, CorruptShard, SpecMismatch
@@ -115,45 +115,36 @@ class BankWriter:
         """Commit records as they stand now, by (part, shard)."""
         return read_records(self.place)
 
-    def enrol(self, clips: Sequence[Mapping[str, Any]], twins: Mapping[str, str] | None = None) -> int:
+    def enrol(
+        self, clips: Iterable[Mapping[str, Any]] | pa.Table, twins: Mapping[str, str] | None = None
+    ) -> int:
         """Give clips that the bank does not list yet their rows, starting at a fresh shard.
 
         Args:
-            clips: one mapping per clip with the columns of the listing, without `row`. twins: key of a clip
-            to the key of an earlier one (of the bank or of `clips`) with the same content,
-                whose rows it shares.
+            clips: a mapping per clip with the columns of the listing, without `row`; or all of them as
+                `clips_table` gives them.
+            twins: key of a clip to the key of an earlier one (of the bank or of `clips`) with the same
+                content, whose rows it shares.
 
         Returns:
             How many were new.
 
         Raises:
             ListingConflict: a label means another class here than in the bank, or a clip of the bank comes
-            with
-                another label or split.
+                with another label or split.
         """
-        known = labels_by_key(self.listing)
-        refuse_relabelling(known, clips)
-        new = [clip for clip in clips if clip["key"] not in known]
-        if not new:
+        asked = clips if isinstance(clips, pa.Table) else clips_table(clips)
+        refuse_relabelling(self.listing, asked)
+        new = lacking(self.listing, asked)
+        if not new.num_rows:
             return 0
-        more = table_from(self._with_rows(new, twins or {}), LISTING)
-        check_labels(self.listing, more)
+        check_labels(self.listing, new)
+        free = -(-self.rows // self.shard_rows) * self.shard_rows
+        more = with_rows(self.listing, new, twins or {}, free, self.spec.views)
         append_listing(self.place, more)
         self.listing = pa.concat_tables([self.listing, more])
         heal_metadata(self.place, self.spec, self.rows, self.shard_rows)
-        return len(new)
-
-    def _with_rows(self, new: Sequence[Mapping[str, Any]], twins: Mapping[str, str]) -> list[dict[str, Any]]:
-        keys, rows = self.listing["key"].to_pylist(), self.listing["row"].to_pylist()
-        row_of = dict(zip(keys, rows, strict=True)) if twins else {}
-        free = -(-self.rows // self.shard_rows) * self.shard_rows
-        lines = []
-        for clip in new:
-            row = row_of.get(twins.get(clip["key"], ""), free)
-            row_of[clip["key"]] = row
-            free += self.spec.views if row == free else 0
-            lines.append({"bytes": -1} | dict(clip) | {"row": row})
-        return lines
+        return new.num_rows
 
     def _open(self, spec: BankSpec, grow: bool, weights: Mapping[str, np.ndarray]) -> None:
         """Under the lease: what dead runs left is cleared away, what is asked for and lacking is added."""

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from backbones.weights import BackboneConfig
-from pipeline.config import ExtractConfig
+from backbones.config import BackboneConfig
+from pipeline.config import ExtractConfig, origin
 from pipeline.decode_worker import DecodeOutcome, failure
-from pipeline.encode import EncoderConfig, ShardEncoder
-from pipeline.plan import Plan, listing_lines
-from pipeline.request import build_spec, frozen_weights, load_tower, origin
-from pipeline.task import ShardTask, clip_of
+from pipeline.encode import ShardEncoder
+from pipeline.listing import list_source
+from pipeline.plan import Plan
+from pipeline.request import build_spec, frozen_weights, load_tower
+from pipeline.task import EncoderConfig, ShardTask, clip_of
 from storage import WRITTEN, BankWriter
 from tests.small_clips import write_config
 from tests.small_extractions import draw_clip
@@ -43,7 +44,7 @@ def encode_bank(folder: Path, **changes: Any) -> ExtractConfig:
     with BankWriter(
         config.bank, spec, shard_rows=config.shard_rows, grow=True, weights=weights, made=origin(config)
     ) as writer:
-        writer.enrol(listing_lines(config))
+        writer.enrol(list_source(config))
         for part in writer.parts:
             encoder = EncoderConfig(bank=writer.path, run=writer.run, backbone=config.backbone, part=part)
             for task in Plan(writer, attempts=3).tasks(part):

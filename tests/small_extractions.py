@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from backbones.weights import BackboneConfig
-from pipeline.config import ExtractConfig
-from pipeline.encode import EncoderConfig, ShardEncoder
+from backbones.config import BackboneConfig
+from pipeline.config import ExtractConfig, anchored
+from pipeline.encode import ShardEncoder
 from pipeline.extract import extract
 from pipeline.progress import ExtractionProgress
-from pipeline.request import anchored
 from pipeline.stages import decode_lines
-from pipeline.task import ShardTask
+from pipeline.task import EncoderConfig, ShardTask
 from storage import BankWriter
 from tests.drawn_videos import write_video
 from video import Sampling, ViewPlan

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from backbones.config import BackboneConfig
 from backbones.errors import BackboneError
 from backbones.text import ACTION_TEMPLATES, PHOTO_TEMPLATES, class_matrix, zero_shot_scores
-from backbones.weights import BackboneConfig, load_clip
+from backbones.weights import load_clip
 from tests.small_clips import write_config
 
 NAMES = ["apply lipstick", "archery", "yo-yo"]

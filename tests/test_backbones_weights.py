@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from backbones.config import BackboneConfig
 from backbones.errors import BackboneError
-from backbones.weights import BackboneConfig, image_digest, load_clip
+from backbones.weights import image_digest, load_clip
 from tests.small_clips import small_model, tensors_of, write_config, write_folder, write_openai_archive
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from backbones.weights import BackboneConfig
+from backbones.config import BackboneConfig
 from pipeline.recipes import recipes
 from storage import Bank
 from tests.small_clips import write_config

@@ -12,10 +12,11 @@ from pipeline import estimate as command_file
 from pipeline.costs import Workers
 from pipeline.disk_rate import BLOCK
 from pipeline.errors import ExtractionError
-from pipeline.estimate import EstimateCommand, bank_bytes, estimate, where
+from pipeline.estimate import EstimateCommand, estimate, where
 from pipeline.estimate_page import cells
-from pipeline.plan import listing_lines
+from pipeline.listing import list_source
 from pipeline.request import build_spec, load_tower
+from pipeline.room import bank_bytes
 from pipeline.sample import draw, own_process, workers
 from storage import array_layouts
 from tests.small_clips import write_config
@@ -94,12 +95,12 @@ def test_what_cannot_be_kept_is_said_and_not_hidden(source, model, tmp_path):
 
 
 def test_the_draw_follows_its_seed(source, model, tmp_path):
-    lines = listing_lines(config_for(source, model, tmp_path))
+    lines = list_source(config_for(source, model, tmp_path))
     keys = [[line["key"] for line in draw(lines, 3, seed)] for seed in range(8)]
     assert keys[0] == [line["key"] for line in draw(lines, 3, 0)]
     assert len({tuple(drawn) for drawn in keys}) > 1
     assert all(drawn == sorted(drawn) and len(set(drawn)) == 3 for drawn in keys)
-    assert draw(lines, 100, 0) == lines
+    assert draw(lines, 100, 0) == lines.to_pylist()
 
 
 def test_no_frames_at_all(source, model, tmp_path):

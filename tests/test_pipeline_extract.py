@@ -15,12 +15,13 @@ import torch
 from rich.console import Console
 
 import pipeline.extract
+from backbones.config import BackboneConfig
 from backbones.maps import cross_frame_maps
 from backbones.taps import FrozenTower
-from backbones.weights import BackboneConfig, load_clip
+from backbones.weights import load_clip
 from pipeline.errors import ExtractionError
-from pipeline.estimate import bank_bytes
 from pipeline.extract import extract
+from pipeline.room import bank_bytes
 from storage import POOLED, Bank, BankWriter, SpecMismatch, array_name
 from tests.small_clips import write_config
 from tests.small_extractions import config_for, draw_classes, quiet, start_extraction

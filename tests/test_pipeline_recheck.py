@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from backbones.weights import BackboneConfig
+from backbones.config import BackboneConfig
 from pipeline.recheck import Recheck, backbone_of, plan_of, relative_difference
 from pipeline.recipes import recipes
 from storage import Bank, BankSpec, SpecMismatch, open_place

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 import framebank
-from pipeline.encode import ShardReport
 from pipeline.progress import ExtractionProgress
+from pipeline.task import ShardReport
 from storage import PROGRESS, BankWriter, open_place
 from tests.small_banks import clip_line, small_spec, write_bank, write_shard
 from tests.small_extractions import quiet

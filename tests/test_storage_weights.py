@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from backbones.config import BackboneConfig
 from backbones.taps import FrozenTower
-from backbones.weights import BackboneConfig, load_clip
+from backbones.weights import load_clip
 from storage import Bank, BankWriter, CorruptShard, weight_name
 from storage.places.local_place import LocalPlace
 from storage.weights import block_weights, derive_qk

@@ -2,7 +2,7 @@ from video.clip import Clip
 from video.decode import Video, decoder_versions, open_video
 from video.errors import DecodeError, InputError, VideoError
 from video.faults import Fault, Stage
-from video.inputs import list_clips
+from video.inputs import iter_clips, list_clips
 from video.quality import Quality
 from video.ranges import read_bytes
 from video.sampling import Sampling, frame_indices
@@ -24,6 +24,7 @@ __all__ = [
     "decode_views",
     "decoder_versions",
     "frame_indices",
+    "iter_clips",
     "list_clips",
     "open_video",
     "read_bytes",

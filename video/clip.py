@@ -4,7 +4,7 @@ A listing may hold a million clips, so a Clip is a plain record of strings and n
 to pickle and to send to a worker; about 0.4 kB each.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from video.errors import InputError
@@ -35,8 +35,8 @@ class Clip:
     """Everything else the source says about the clip: further CSV columns or JSON keys, as text."""
 
 
-def require_unique(clips: Iterable[Clip], source: str) -> None:
-    """Raise InputError if two clips share a key."""
+def each_once(clips: Iterable[Clip], source: str) -> Iterator[Clip]:
+    """The clips as they are. Raises InputError where one has the key of an earlier one."""
     seen: set[str] = set()
     for clip in clips:
         if clip.key in seen:
@@ -44,3 +44,4 @@ def require_unique(clips: Iterable[Clip], source: str) -> None:
                 f"expected every clip of {source} once; found {clip.key!r} twice; remove one of the two"
             )
         seen.add(clip.key)
+        yield clip

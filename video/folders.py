@@ -15,7 +15,7 @@ from video.extensions import is_media, kinds
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
-def list_folder(folder: str) -> list[Clip]:
+def list_folder(folder: str) -> Iterator[Clip]:
     """Every video and image below `folder`, sorted by path.
 
     Raises:
@@ -28,7 +28,7 @@ def list_folder(folder: str) -> list[Clip]:
     depth = 1 if tops and all(top.lower() in SPLITS for top in tops) else 0
     classes = sorted({_class_of(name, depth) for name in names} - {""})
     labels = {name: (index, name) for index, name in enumerate(classes)}
-    return [_clip(folder, name, depth, labels) for name in names]
+    return (_clip(folder, name, depth, labels) for name in names)
 
 
 def _clip(folder: str, name: str, depth: int, labels: dict[str, tuple[int, str]]) -> Clip:

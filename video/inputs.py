@@ -7,6 +7,7 @@ clip that is missing or broken is found, and recorded with its reason, when its 
 import glob
 import os
 import re
+from collections.abc import Iterator
 
 from video.clip import Clip
 from video.errors import InputError
@@ -15,13 +16,18 @@ from video.folders import list_folder
 from video.lists import LIST_EXTENSIONS, list_file
 from video.ranges import local_path, read_bytes
 
-__all__ = ["Clip", "list_clips", "read_bytes"]
+__all__ = ["Clip", "iter_clips", "list_clips", "read_bytes"]
 
 TAR = re.compile(r"\.(tar|tgz|tar\.\w+)(\?[^/]*)?$")
 
 
 def list_clips(source: str, *, root: str = "") -> list[Clip]:
-    """The clips of a source, each with a unique key, in a fixed order.
+    """The clips of a source at once; for arguments and errors see `iter_clips`."""
+    return list(iter_clips(source, root=root))
+
+
+def iter_clips(source: str, *, root: str = "") -> Iterator[Clip]:
+    """The clips of a source, each with a unique key, in a fixed order; for a million of them.
 
     Args:
         source: a folder; a list file (.txt, .csv, .tsv, .lst); a pattern of tars, local or URL, with braces
@@ -30,7 +36,8 @@ def list_clips(source: str, *, root: str = "") -> list[Clip]:
         folder.
 
     Raises:
-        InputError: nothing there, nothing in it, or an entry that cannot be read; says where and what to do.
+        InputError: nothing there, nothing in it, or (also while they are taken) an entry that cannot be
+            read or comes twice; says where and what to do.
     """
     path = os.path.expanduser(local_path(source))
     if root and not os.path.isdir(root):
@@ -51,7 +58,7 @@ def list_clips(source: str, *, root: str = "") -> list[Clip]:
             f"{_nearest(path)}"
         )
     if is_media(os.path.basename(path)):
-        return [Clip(key=os.path.basename(path), path=path)]
+        return iter([Clip(key=os.path.basename(path), path=path)])
     if path.lower().endswith(LIST_EXTENSIONS):
         return list_file(path, root=root)
     raise InputError(
@@ -60,7 +67,7 @@ def list_clips(source: str, *, root: str = "") -> list[Clip]:
     )
 
 
-def _tars(pattern: str) -> list[Clip]:
+def _tars(pattern: str) -> Iterator[Clip]:
     from video.tars import expand_tars, list_tars  # webdataset imports torch (2.5 s): only for tars
 
     shards: list[str] = []
@@ -72,7 +79,7 @@ def _tars(pattern: str) -> list[Clip]:
     return list_tars(shards)
 
 
-def _lists(pattern: str, root: str) -> list[Clip]:
+def _lists(pattern: str, root: str) -> Iterator[Clip]:
     """Several lists as one, for HMDB51's one file per class."""
     paths = sorted(path for path in glob.glob(pattern) if path.lower().endswith(LIST_EXTENSIONS))
     if not paths:
@@ -82,7 +89,7 @@ def _lists(pattern: str, root: str) -> list[Clip]:
             f"expected one list, or HMDB51's <class>_test_split<N>.txt of one split; found {len(paths)} "
             f"files at {pattern!r}; join them to one list"
         )
-    return [clip for path in paths for clip in list_file(path, root=root)]
+    return (clip for path in paths for clip in list_file(path, root=root))
 
 
 def _what_is(path: str) -> str:

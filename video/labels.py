@@ -8,7 +8,7 @@ class of its own.
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from video.clip import Clip
@@ -53,9 +53,9 @@ def is_fixed(path: str) -> bool:
 
 
 def clips_of(
-    entries: Iterable[Entry], classes: Sequence[str], source: str, *, folder: str = ""
-) -> list[Clip]:
-    """Clips of a source whose labels are indices, names or none.
+    entries: Sequence[Entry], classes: Sequence[str], source: str, *, folder: str = ""
+) -> Iterator[Clip]:
+    """Clips of a source whose labels are indices, names or none, made one by one.
 
     Args:
         entries: in the source's order.
@@ -67,7 +67,6 @@ def clips_of(
         InputError: indices and names mixed, some labels missing, an index below -1, a name that is not in
         `classes`.
     """
-    entries = list(entries)
     kinds = {_kind(entry.label) for entry in entries}
     if len(kinds) > 1:
         raise InputError(_mixture(entries, source))
@@ -81,7 +80,7 @@ def clips_of(
             f"{source}, line {line}: expected one of {len(order)} classes; found {unknown[0]!r}; "
             "correct the label or the list of classes"
         )
-    return [_clip(entry, numbers if names else {}, source, folder) for entry in entries]
+    return (_clip(entry, numbers if names else {}, source, folder) for entry in entries)
 
 
 def _clip(entry: Entry, numbers: dict[str, int], source: str, folder: str) -> Clip:
@@ -113,7 +112,7 @@ def _kind(label: str) -> str:
     return "an index" if INDEX.match(label) else "a class name"
 
 
-def _mixture(entries: list[Entry], source: str) -> str:
+def _mixture(entries: Sequence[Entry], source: str) -> str:
     """Name the first line that is unlike the first one."""
     usual = _kind(entries[0].label)
     odd = next(entry for entry in entries if _kind(entry.label) != usual)

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from video.clip import Clip, require_unique
+from video.clip import Clip, each_once
 from video.errors import InputError
 from video.extensions import MEDIA_EXTENSIONS
 from video.labels import Entry, clips_of, is_fixed
@@ -32,7 +32,7 @@ LINE = re.compile(rf"(.*\.(?:{'|'.join(sorted(MEDIA_EXTENSIONS))}))(?:$|(?:\s*,\
 PROBED = 20  # paths whose existence decides what they are relative to
 
 
-def list_file(path: str, *, root: str = "") -> list[Clip]:
+def list_file(path: str, *, root: str = "") -> Iterator[Clip]:
     """Clips of a list file.
 
     Args:
@@ -55,9 +55,7 @@ def list_file(path: str, *, root: str = "") -> list[Clip]:
         entries = [_ucf101(entry, classes, match[1], path) for entry in entries]
     if not entries:
         raise InputError(f"expected lines 'path label' in {path}; found none; write one line for each video")
-    clips = clips_of(entries, classes, path, folder=_folder(entries, path, root))
-    require_unique(clips, path)
-    return clips
+    return each_once(clips_of(entries, classes, path, folder=_folder(entries, path, root)), path)
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

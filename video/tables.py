@@ -8,6 +8,7 @@ are one clip with several captions. A cell of the captions column may also hold 
 import csv
 import json
 import re
+import sys
 from collections.abc import Iterator
 
 from video.errors import InputError
@@ -30,6 +31,7 @@ PATHS = (
 LABELS = ("label", "class", "class_name", "category", "label_name", "action")
 NAMES = ("class_name", "label_name", "class", "category")
 SPLITS = ("split", "subset")
+INDEX = re.compile(r"-?\d*")
 CAPTION = re.compile(r"(captions?|texts?|sentences?|descriptions?)(_?\d+)?$")
 
 
@@ -38,7 +40,7 @@ def is_table(path: str) -> bool:
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         first = file.readline(1 << 16)
     cells = [cell.strip() for cell in next(csv.reader([first], delimiter=_delimiter(first)), [])]
-    return len(cells) > 1 and _column(cells, PATHS) is not None and not any(is_media(cell) for cell in cells)
+    return len(cells) > 1 and _place(cells, PATHS) >= 0 and not any(is_media(cell) for cell in cells)
 
 
 def read_table(path: str) -> Iterator[Entry]:
@@ -48,8 +50,8 @@ def read_table(path: str) -> Iterator[Entry]:
         InputError: a row with too few or too many cells, or without a path, with its line number.
     """
     entries: dict[str, Entry] = {}
-    for line, row in _rows(path):
-        entry = _entry(line, row)
+    for line, cells, columns in _rows(path):
+        entry = columns.entry(line, cells)
         if not entry.path:
             raise InputError(
                 f"{path}, line {line}: expected a path; found an empty cell; fill it or remove the row"
@@ -59,13 +61,14 @@ def read_table(path: str) -> Iterator[Entry]:
     return iter(entries.values())
 
 
-def _rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(path: str) -> Iterator[tuple[int, list[str], "_Columns"]]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         delimiter = _delimiter(file.readline())
         file.seek(0)
         reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
         try:
             header = [cell.strip() for cell in next(reader)]
+            columns = _Columns(header)
             for cells in reader:
                 if not any(cells):
                     continue
@@ -74,34 +77,41 @@ def _rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
                         f"{path}, line {reader.line_num}: expected {len(header)} cells as in the header; "
                         f"found {len(cells)}; quote cells that hold a {delimiter!r}"
                     )
-                yield reader.line_num, dict(zip(header, (cell.strip() for cell in cells), strict=True))
+                yield reader.line_num, [cell.strip() for cell in cells], columns
         except (UnicodeDecodeError, csv.Error) as error:
             raise InputError(
                 f"{path}, after line {reader.line_num}: expected a table in UTF-8; found: {error}; save it so"
             ) from error
 
 
-def _entry(line: int, row: dict[str, str]) -> Entry:
-    columns = list(row)
-    path, label = _column(columns, PATHS), _column(columns, LABELS)
-    split, name = _column(columns, SPLITS), None
-    if label is not None and re.fullmatch(r"-?\d*", row[label]):
-        name = _column([column for column in columns if column != label], NAMES)
-    texts = [
-        column
-        for column in columns
-        if CAPTION.match(column.lower()) and column not in (path, label, split, name)
-    ]
-    used = {path, label, split, name, *texts}
-    return Entry(
-        line=line,
-        path=row[path] if path else "",
-        label=row[label] if label else "",
-        class_name=row[name] if name else "",
-        captions=tuple(text for column in texts for text in _texts(row[column])),
-        split=row[split] if split else "",
-        attributes={column: value for column, value in row.items() if column not in used},
-    )
+class _Columns:
+    """What the columns of a table mean: places in its rows, -1 where it has no such column."""
+
+    def __init__(self, header: list[str]) -> None:
+        self.path, self.label, self.split = (_place(header, names) for names in (PATHS, LABELS, SPLITS))
+        rest = [name if place != self.label else "" for place, name in enumerate(header)]
+        self.name = _place(rest, NAMES)
+        taken = {self.path, self.label, self.split}
+        self.texts = [
+            place for place, name in enumerate(header) if CAPTION.match(name.lower()) and place not in taken
+        ]
+        self.others = [
+            (place, name) for place, name in enumerate(header) if place not in {*taken, *self.texts}
+        ]
+
+    def entry(self, line: int, cells: list[str]) -> Entry:
+        """What a row says. A class name that goes with an index is no attribute."""
+        label = cells[self.label] if self.label >= 0 else ""
+        name = self.name if self.label >= 0 and INDEX.fullmatch(label) else -1
+        return Entry(
+            line=line,
+            path=cells[self.path],
+            label=sys.intern(label),
+            class_name=sys.intern(cells[name]) if name >= 0 else "",
+            captions=tuple(text for place in self.texts if place != name for text in _texts(cells[place])),
+            split=sys.intern(cells[self.split]) if self.split >= 0 else "",
+            attributes={column: cells[place] for place, column in self.others if place != name},
+        )
 
 
 def _texts(cell: str) -> list[str]:
@@ -125,9 +135,10 @@ def _joined(first: Entry, second: Entry, path: str) -> Entry:
     return merged
 
 
-def _column(columns: list[str], names: tuple[str, ...]) -> str | None:
-    lowered = {column.lower(): column for column in reversed(columns)}
-    return next((lowered[name] for name in names if name in lowered), None)
+def _place(columns: list[str], names: tuple[str, ...]) -> int:
+    """Place of the first column with one of the names, earlier names first; -1 where there is none."""
+    lowered = [column.lower() for column in columns]
+    return next((lowered.index(name) for name in names if name in lowered), -1)
 
 
 def _delimiter(first_line: str) -> str:

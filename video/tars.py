@@ -21,7 +21,7 @@ from typing import IO, Any
 from webdataset.shardlists import expand_urls
 from webdataset.tariterators import group_by_keys
 
-from video.clip import Clip, require_unique
+from video.clip import Clip, each_once
 from video.errors import InputError
 from video.extensions import MEDIA_EXTENSIONS
 from video.labels import Entry, clips_of
@@ -38,7 +38,7 @@ def expand_tars(pattern: str) -> list[str]:
     return [local_path(url) for url in expand_urls(pattern)]
 
 
-def list_tars(shards: list[str]) -> list[Clip]:
+def list_tars(shards: list[str]) -> Iterator[Clip]:
     """Clips of all shards, in the order of the shards and their members.
 
     Raises:
@@ -51,9 +51,7 @@ def list_tars(shards: list[str]) -> list[Clip]:
         raise InputError(
             f"expected videos in {source}; found none; members must end in .mp4, .webm, .avi, .jpg or alike"
         )
-    clips = clips_of(entries, (), source)
-    require_unique(clips, source)
-    return clips
+    return each_once(clips_of(entries, (), source), source)
 
 
 def _entries(shard: str, name: str) -> Iterator[Entry]:
