@@ -10,6 +10,7 @@ Run it as `framebank extract RECIPE --source VIDEOS --bank BANK`, or on a cluste
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from itertools import chain
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipeline.cluster import connect
 from pipeline.config import ExtractConfig, origin
 from pipeline.engine import Engine
 from pipeline.errors import ExtractionError
+from pipeline.known import known_request
 from pipeline.listing import list_source
 from pipeline.outcomes import outcome_counts
 from pipeline.plan import Plan, redo_keys
@@ -51,11 +53,7 @@ def extract(config: ExtractConfig, console: Console | None = None) -> Bank:
         InputError, BackboneError, BankError: what the rooms refuse.
     """
     console = console or Console(stderr=True)
-    with Aside(request_of, config) as request:
-        with console.status("listing the source"):
-            clips = list_source(config)
-        with console.status("loading the tower"):
-            spec, weights = request.result()
+    clips, spec, weights = request(config, console)
     location = locate(config, spec, console)
     redo = redo_keys(config.redo)
     with BankWriter(
@@ -72,8 +70,23 @@ def extract(config: ExtractConfig, console: Console | None = None) -> Bank:
     return account(config, writer.path, clips, console)
 
 
-def request_of(config: ExtractConfig) -> tuple[BankSpec, dict[str, NDArray[Any]]]:
-    """The spec of the bank that is asked for and the frozen weights it holds, from the tower itself."""
+def request(config: ExtractConfig, console: Console) -> tuple[ClipTable, BankSpec, dict[str, NDArray[Any]]]:
+    """What is asked for: the source's clips, the bank's spec, and the frozen weights that a new one holds.
+    The last two are the tower's, which is loaded beside the listing, or those of the bank to be completed.
+    """
+    known = known_request(config)
+    with Aside(tower_request, config) if known is None else nullcontext() as tower:
+        with console.status("listing the source"):
+            clips = list_source(config)
+        if tower is None:
+            assert known is not None
+            return clips, known, {}
+        with console.status("loading the tower"):
+            return clips, *tower.result()
+
+
+def tower_request(config: ExtractConfig) -> tuple[BankSpec, dict[str, NDArray[Any]]]:
+    """The spec and frozen weights, from the tower itself."""
     from pipeline.request import bank_request, load_tower
 
     return bank_request(config, load_tower(config))

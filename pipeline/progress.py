@@ -25,7 +25,7 @@ from rich.progress import (
 from rich.table import Table
 
 from pipeline.task import ShardReport
-from storage import OUTCOMES, PROGRESS, Bank, BankError, BankWriter
+from storage import OUTCOMES, PROGRESS, Bank, BankError, BankWriter, unwritten
 
 LOG_SECONDS = 10.0
 KEEP_SECONDS = 5.0
@@ -107,9 +107,7 @@ class ExtractionProgress:
             "seconds": round(seconds, 1),
             "seconds_left": round((self.clips - self.done) / rate) if rate else None,
             "encoders": self.encoders,
-            "busy": round(min(1.0, self.encode_seconds / self.encoder_seconds), 3)
-            if self.encoder_seconds
-            else None,
+            "busy": self.busy(),
         }
 
     def busy(self) -> float | None:
@@ -150,7 +148,7 @@ def show_account(console: Console, bank: Bank, counts: dict[str, int], expected:
 
 def bad_reasons(bank: Bank) -> Counter[str]:
     """How many clips each reason kept out, the first of them named."""
-    bad = [line for line in bank.table.select(["key", "view", "reason"]).to_pylist() if line["reason"]]
+    bad = unwritten(bank.table).select(["key", "view", "reason"]).to_pylist()
     first: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for line in bad:

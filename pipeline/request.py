@@ -12,8 +12,8 @@ from backbones.config import BackboneConfig
 from backbones.taps import FrozenTower
 from backbones.weights import LoadedClip, load_clip
 from pipeline.config import ExtractConfig
-from storage import BackboneSpec, BankSpec, Kept, derived_blocks, weight_name
-from video import decoder_versions
+from pipeline.known import spec_for
+from storage import BackboneSpec, BankSpec, derived_blocks, weight_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,22 +59,8 @@ def frozen_weights(tower: FrozenTower, spec: BankSpec) -> dict[str, np.ndarray]:
 
 def build_spec(config: ExtractConfig, loaded: LoadedTower) -> BankSpec:
     """The spec of the bank that a config asks for."""
-    clip, depth = loaded.clip, loaded.tower.depth
-    kept = Kept(
-        blocks=tuple(range(depth - config.last_blocks, depth)), attention=config.attention, dtype=config.dtype
-    )
-    return BankSpec(
-        backbone=backbone_spec(config.backbone, loaded),
-        frames=config.views.frames,
-        views=config.views.count,
-        video={
-            "plan": config.views.to_json(),
-            "decoders": decoder_versions(),
-            "mean": clip.mean,
-            "std": clip.std,
-        },
-        kept=(kept,),
-    )
+    clip = loaded.clip
+    return spec_for(config, backbone_spec(config.backbone, loaded), clip.mean, clip.std)
 
 
 def backbone_spec(config: BackboneConfig, loaded: LoadedTower) -> BackboneSpec:

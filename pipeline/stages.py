@@ -42,7 +42,7 @@ def stages_of(config: ExtractConfig, writer: BankWriter, part: int) -> Stages[Sh
         encoder=partial(new_encoder, encoder),
         decode_resources={"num_cpus": 1.0 if gpus else DECODE_CPUS},
         encode_resources=(
-            {"num_cpus": 1.0, "num_gpus": config.gpus_per_encoder} if gpus else {"num_cpus": ENCODE_CPUS}
+            {"num_cpus": 0.0, "num_gpus": config.gpus_per_encoder} if gpus else {"num_cpus": ENCODE_CPUS}
         ),
         encoders=config.encoders or (0 if gpus else cluster_cores()),
     )

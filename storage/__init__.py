@@ -11,6 +11,7 @@ from storage.clip_table import (
     clips_table,
     distinct_labels,
     lacking,
+    unwritten,
 )
 from storage.commit import ShardRecord
 from storage.errors import (
@@ -120,5 +121,6 @@ __all__ = [
     "spec_line",
     "standings",
     "suggested_name",
+    "unwritten",
     "weight_name",
 ]

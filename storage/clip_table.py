@@ -164,6 +164,11 @@ def joined(listing: pa.Table, facts: pa.Table, views: int) -> pa.Table:
     return pa.table(columns)
 
 
+def unwritten(table: pa.Table) -> pa.Table:
+    """The lines of a clip table whose rows hold no values."""
+    return table.filter(pc.field("outcome") != WRITTEN)
+
+
 def end_of_rows(listing: pa.Table, views: int) -> int:
     """One past the last row slot that a listed clip owns, the gaps between listings included."""
     return int(np.asarray(listing["row"]).max()) + views if listing.num_rows else 0
