@@ -78,10 +78,17 @@ def lines_of(bank: Bank) -> dict[str, dict]:
     return {line["key"]: line for line in bank.table.to_pylist()}
 
 
-@pytest.mark.usefixtures("without_ray")
-@pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.slow)])
-def test_a_run_among_odd_videos_ends_with_every_clip_accounted_for(tmp_path, count):
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [
+        ("without_ray", 40),
+        pytest.param("without_ray", 200, marks=pytest.mark.slow),
+        pytest.param("ray_cluster", 200, marks=[pytest.mark.slow, pytest.mark.timeout(1200)]),
+    ],
+)
+def test_a_run_among_odd_videos_ends_with_every_clip_accounted_for(request, tmp_path, where, count):
     """Sound ones are written as they are in a run of their own, bad ones recorded with a true reason."""
+    request.getfixturevalue(where)
     alone, mixed = tmp_path / "alone", tmp_path / "mixed"
     alone.mkdir()
     mixed.mkdir()
