@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 from pipeline.errors import ExtractionError
 
@@ -227,7 +227,7 @@ class Engine(Generic[T, R]):
         encoder.held -= flight is not None
         try:
             report = ray.get(ref)
-        except RayActorError as error:
+        except (RayActorError, OutOfMemoryError) as error:  # the latter is no kind of the former
             self._dismiss(encoder, error)
             self._again(flight, error)
         except RayError as error:
@@ -243,17 +243,17 @@ class Engine(Generic[T, R]):
                 self._deaths = 0
                 yield report
 
-    def _dismiss(self, encoder: Encoder, error: RayActorError) -> None:
+    def _dismiss(self, encoder: Encoder, error: RayError) -> None:
         if encoder not in self.encoders:
             return
         self.encoders.remove(encoder)
         ray.kill(encoder.actor)  # it may only have been out of reach
         self._deaths += 1
         if self._deaths >= DEATHS:
-            why = str(error).strip().splitlines()[-1]
             raise ExtractionError(
-                f"{DEATHS} encoders died one after another and no shard was done meanwhile: {why}. Committed "
-                "shards are kept; see Ray's logs for what kills them, then run the same command to go on"
+                f"{DEATHS} encoders died one after another and no shard was done meanwhile: "
+                f"{reason_of(error)}. Committed shards are kept; see Ray's logs for what kills them, then "
+                "run the same command to go on"
             )
         self.say("an encoder died; another takes its place")
 
@@ -266,7 +266,7 @@ class Engine(Generic[T, R]):
             self._send(flight, self.stages.parts(flight.task))
         else:
             self._flights -= 1
-            self.given_up.append((flight.task, str(error).strip().splitlines()[-1]))
+            self.given_up.append((flight.task, reason_of(error)))
 
 
 def fitting(total: Mapping[str, float], resources: Mapping[str, float]) -> int:
@@ -274,6 +274,14 @@ def fitting(total: Mapping[str, float], resources: Mapping[str, float]) -> int:
     names = {"num_cpus": "CPU", "num_gpus": "GPU"}
     rooms = [total.get(names[name], 0) / share for name, share in resources.items() if share]
     return int(min(rooms, default=1))
+
+
+def reason_of(error: RayError) -> str:
+    """The line of Ray's text that says why a worker was lost; of lacking memory it is the first, advice
+    follows.
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0 if isinstance(error, OutOfMemoryError) else -1].rstrip(".")
 
 
 def _call(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -151,7 +151,9 @@ def strike(run: Run, misfortune: Callable[[Run, random.Random], bool], draw: ran
     while run.driver.poll() is None and run.committed < moment:
         time.sleep(0.002)
     time.sleep(draw.uniform(0, LATER))
-    return run.unfinished and misfortune(run, draw)
+    hit = run.unfinished and misfortune(run, draw)
+    print(f"{misfortune.__name__}: {'hit' if hit else 'missed'}, {run.committed} of {run.shards} shards done")
+    return hit
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import random
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -44,10 +44,12 @@ class Scene:
     model: Path
     bank: Bank
     cluster: ClusterApart
+    runs: list[Run] = field(default_factory=list)
 
     def start(self, bank: Path) -> Run:
         """Extract into a bank on the cluster."""
-        return start(self.cluster, self.source, self.model, bank, SHARDS)
+        self.runs.append(start(self.cluster, self.source, self.model, bank, SHARDS))
+        return self.runs[-1]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,11 @@ def scene(tmp_path_factory) -> Iterator[Scene]:
     with pytest.MonkeyPatch.context() as patch, cluster_apart() as cluster:
         patch.setattr("pipeline.extract.run_tasks", run_here)
         bank = extract(chaotic_config(source, model, folder / "undisturbed"), quiet())
-        yield Scene(source, model, bank, cluster)
+        scene = Scene(source, model, bank, cluster)
+        yield scene
+        for run in scene.runs:
+            run.driver.kill()  # it may hang, which is what a test is for
+            run.driver.communicate()
 
 
 def struck(scene: Scene, folder: Path, misfortunes: list[Misfortune], seed: int) -> Run:
@@ -96,6 +102,7 @@ def files(bank: Path) -> set[str]:
 
 
 @pytest.mark.usefixtures("without_ray")
+@pytest.mark.timeout(2 * TIMES * SECONDS)
 def test_hit_by_everything_in_one_run_and_run_again(scene, tmp_path, capsys):
     run = struck(scene, tmp_path, [kill_decode_worker, kill_encoder, lose_node, kill_driver], seed=0)
     assert run.end(SECONDS)[0] == -signal.SIGKILL
@@ -105,6 +112,7 @@ def test_hit_by_everything_in_one_run_and_run_again(scene, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_ray")
 @pytest.mark.timeout(2 * TIMES * SECONDS)
 @pytest.mark.parametrize(
     ("misfortune", "seed"),
@@ -119,6 +127,8 @@ def test_a_run_that_loses_a_worker_or_a_node_goes_on(scene, tmp_path, capsys, mi
     code, said = run.end(SECONDS)
     assert code == 0, said
     assert misfortune is not kill_encoder or "an encoder died; another takes its place" in said
+    assert Bank(run.bank).digest == scene.bank.digest
+    run_again_here(scene, run.bank)  # only removes what the dead left half-written
     check(scene, run.bank, capsys)
 
 
@@ -131,7 +141,7 @@ def test_a_killed_decoder_costs_the_video_it_had_open_until_a_rerun(scene, tmp_p
     code, said = run.end(SECONDS)
     assert code == 0, said
     errors = [line["error"] for line in Bank(run.bank).table.to_pylist() if line["outcome"] != "written"]
-    assert errors == ["decoder died"]
+    assert errors in ([], ["decoder died"])  # the video may just have been done
     run_again_here(scene, run.bank)
     check(scene, run.bank, capsys)
 

@@ -1,7 +1,10 @@
 """The engine on a real small cluster: everything is done once, whatever dies on the way."""
 
 import os
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -113,6 +116,18 @@ def test_encoders_that_all_die_end_the_run(ray_cluster, tmp_path, monkeypatch):
 def test_what_an_encoder_raises_ends_the_run(ray_cluster, tmp_path):
     with pytest.raises(ValueError, match="no task is -5"):
         list(engine(tmp_path).run([1, -5, 2]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, TRIES])
+def test_an_encoder_that_ray_ends_for_lack_of_memory_is_replaced(times):
+    command = [sys.executable, "-m", "tests.greedy_encoder", str(times)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert said.count("an encoder died; another takes its place") >= times
+    left_out = [line for line in said if line.startswith("1 shards are not done")]
+    assert len(left_out) == (times == TRIES)
+    assert all(re.search(r"e\.g\. 2: .*memory.*\. All else is committed", line) for line in left_out)
+    assert said[-1] == str([task for task in range(10) if task != 2 or times < TRIES])
 
 
 @pytest.mark.parametrize(
