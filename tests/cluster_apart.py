@@ -20,9 +20,16 @@ from ray.cluster_utils import Cluster
 
 MEMORY = 80 * 2**20
 """Object store of a node in bytes; Ray takes no less than 75 MiB."""
-NODE = {"num_cpus": 1, "object_store_memory": MEMORY}
-NOTICED = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500}
-"""A lost node is noticed within seconds; by default it takes up to half a minute."""
+WORKER = {"num_cpus": 1, "object_store_memory": MEMORY}
+HEAD = {
+    "num_cpus": 0,
+    "object_store_memory": MEMORY,
+    "include_dashboard": False,
+    "include_log_monitor": False,
+    "no_monitor": True,
+    # a lost node is noticed within seconds; by default it takes up to half a minute
+    "_system_config": {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500},
+}
 
 
 @dataclass(frozen=True)
@@ -60,46 +67,45 @@ def command_of(process: psutil.Process) -> str:
 @contextmanager
 def cluster_apart() -> Iterator[ClusterApart]:
     """Start it, and stop it in the end."""
-    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cluster_apart"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment | {"RAY_TMPDIR": folder, "RAY_BACKEND_LOG_LEVEL": "fatal"},
-        )
-        try:
-            yield ClusterApart(process, process.stdout.readline().strip())
-        finally:
-            left = psutil.Process(process.pid).children(recursive=True)
-            process.communicate(timeout=60)
-            psutil.wait_procs(left, timeout=30)
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.cluster_apart"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment | {"RAY_BACKEND_LOG_LEVEL": "fatal"},
+    )
+    try:
+        yield ClusterApart(process, process.stdout.readline().strip())
+    finally:
+        left = psutil.Process(process.pid).children(recursive=True)
+        process.communicate(timeout=60)
+        psutil.wait_procs(left, timeout=30)
 
 
 def main() -> None:
     """See the module's docstring."""
-    cluster = Cluster()
-    cluster.add_node(
-        num_cpus=0,
-        object_store_memory=MEMORY,
-        include_dashboard=False,
-        no_monitor=True,
-        include_log_monitor=False,
-        _system_config=NOTICED,
-    )
-    for _ in range(2):
-        cluster.add_node(**NODE)
-    print(cluster.address, flush=True)
-    for line in sys.stdin:
-        if line == "add\n":
-            cluster.add_node(**NODE)
-        else:
-            nodes = sorted(cluster.worker_nodes, key=lambda node: node.unique_id)
-            cluster.remove_node(nodes[int(line)], allow_graceful=False)
-            print("lost", flush=True)
-    cluster.shutdown()
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        os.environ["RAY_TMPDIR"] = folder
+        cluster = Cluster()
+        cluster.add_node(**HEAD)
+        for _ in range(2):
+            cluster.add_node(**WORKER)
+        print(cluster.address, flush=True)
+        for line in sys.stdin:
+            obey(cluster, line.strip())
+        cluster.shutdown()
+
+
+def obey(cluster: Cluster, line: str) -> None:
+    """Add a worker node, or lose that of a number."""
+    if line == "add":
+        cluster.add_node(**WORKER)
+        return
+    nodes = sorted(cluster.worker_nodes, key=lambda node: node.unique_id)
+    cluster.remove_node(nodes[int(line)], allow_graceful=False)
+    print("lost", flush=True)
 
 
 if __name__ == "__main__":

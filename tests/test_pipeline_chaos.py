@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import framebank
+from pipeline.verify import VerifyCommand, verify
 from storage import Bank
 from tests.chaotic_runs import (
     SHARD_ROWS,
@@ -57,9 +57,10 @@ def scene(tmp_path_factory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("chaos")
     (folder / "videos").mkdir()
     source, model = draw_classes(folder / "videos", CLIPS), write_config(folder / "small.json")
-    with pytest.MonkeyPatch.context() as patch, cluster_apart() as cluster:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.extract.run_tasks", run_here)
         bank = extract(chaotic_config(source, model, folder / "undisturbed"), quiet())
+    with cluster_apart() as cluster:
         scene = Scene(source, model, bank, cluster)
         yield scene
         for run in scene.runs:
@@ -82,7 +83,7 @@ def run_again_here(scene: Scene, path: Path) -> None:
     extract(chaotic_config(scene.source, scene.model, path), quiet())
 
 
-def check(scene: Scene, path: Path, capsys) -> None:
+def check(scene: Scene, path: Path) -> None:
     """A bank is the undisturbed one: none lost, none twice, every value readable, nothing left over."""
     bank = Bank(path)
     assert bank.digest == scene.bank.digest
@@ -91,9 +92,9 @@ def check(scene: Scene, path: Path, capsys) -> None:
     assert len(set(bank.table["key"].to_pylist())) == len(set(bank.table["row"].to_pylist())) == CLIPS
     assert set(bank.table["outcome"].to_pylist()) == {"written"}
     assert files(path) == files(Path(scene.bank.path))
-    capsys.readouterr()
-    assert framebank.dispatch(["verify", str(path)]) == 0
-    assert capsys.readouterr().out.startswith(f"{path}: sound")
+    console = quiet()
+    assert verify(VerifyCommand(bank=str(path)), console) == 0
+    assert console.file.getvalue().startswith(f"{path}: sound")
 
 
 def files(bank: Path) -> set[str]:
@@ -103,12 +104,12 @@ def files(bank: Path) -> set[str]:
 
 @pytest.mark.usefixtures("without_ray")
 @pytest.mark.timeout(2 * TIMES * SECONDS)
-def test_hit_by_everything_in_one_run_and_run_again(scene, tmp_path, capsys):
+def test_hit_by_everything_in_one_run_and_run_again(scene, tmp_path):
     run = struck(scene, tmp_path, [kill_decode_worker, kill_encoder, lose_node, kill_driver], seed=0)
     assert run.end(SECONDS)[0] == -signal.SIGKILL
     assert run.committed < SHARDS
     run_again_here(scene, run.bank)
-    check(scene, run.bank, capsys)
+    check(scene, run.bank)
 
 
 @pytest.mark.slow
@@ -122,37 +123,37 @@ def test_hit_by_everything_in_one_run_and_run_again(scene, tmp_path, capsys):
         *((lose_node, seed) for seed in range(5)),
     ],
 )
-def test_a_run_that_loses_a_worker_or_a_node_goes_on(scene, tmp_path, capsys, misfortune, seed):
+def test_a_run_that_loses_a_worker_or_a_node_goes_on(scene, tmp_path, misfortune, seed):
     run = struck(scene, tmp_path, [misfortune], seed)
     code, said = run.end(SECONDS)
     assert code == 0, said
     assert misfortune is not kill_encoder or "an encoder died; another takes its place" in said
     assert Bank(run.bank).digest == scene.bank.digest
     run_again_here(scene, run.bank)  # only removes what the dead left half-written
-    check(scene, run.bank, capsys)
+    check(scene, run.bank)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_ray")
 @pytest.mark.timeout(2 * TIMES * SECONDS)
 @pytest.mark.parametrize("seed", range(2))
-def test_a_killed_decoder_costs_the_video_it_had_open_until_a_rerun(scene, tmp_path, capsys, seed):
+def test_a_killed_decoder_costs_the_video_it_had_open_until_a_rerun(scene, tmp_path, seed):
     run = struck(scene, tmp_path, [kill_decoder], seed)
     code, said = run.end(SECONDS)
     assert code == 0, said
     errors = [line["error"] for line in Bank(run.bank).table.to_pylist() if line["outcome"] != "written"]
     assert errors in ([], ["decoder died"])  # the video may just have been done
     run_again_here(scene, run.bank)
-    check(scene, run.bank, capsys)
+    check(scene, run.bank)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * TIMES * SECONDS)
 @pytest.mark.parametrize("seed", range(5))
-def test_a_run_whose_driver_was_killed_is_completed_by_the_next(scene, tmp_path, capsys, seed):
+def test_a_run_whose_driver_was_killed_is_completed_by_the_next(scene, tmp_path, seed):
     run = struck(scene, tmp_path, [kill_driver], seed)
     assert run.end(SECONDS)[0] == -signal.SIGKILL
     again = scene.start(run.bank)
     code, said = again.end(SECONDS)
     assert code == 0, said
-    check(scene, run.bank, capsys)
+    check(scene, run.bank)
