@@ -104,7 +104,7 @@ def parents(processes: list[psutil.Process]) -> list[psutil.Process]:
     for process in processes:
         with suppress(psutil.Error):
             found.append(process.parent())
-    return [process for process in found if process is not None]
+    return list(filter(None, found))
 
 
 def kill_at_work(

@@ -57,10 +57,10 @@ class ClusterApart:
         ]
 
 
-def command_of(process: psutil.Process) -> str:
+def command_of(process: psutil.Process | None) -> str:
     """A process's command, which of a Ray worker says what it does now; empty once it is gone."""
     with suppress(psutil.Error):
-        return " ".join(process.cmdline())
+        return " ".join(process.cmdline()) if process else ""
     return ""
 
 
