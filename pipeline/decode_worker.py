@@ -67,6 +67,8 @@ def own_process() -> list[DecodeProcess]:
 def decode_isolated(clip: Clip, plan: ViewPlan, limits: DecodeLimits) -> DecodeOutcome:
     """Decode one clip in this worker's child process; never raises for the clip's sake."""
     held = own_process()
+    if held and not held[0].usable:  # it died between two videos, which is neither one's fault
+        held.pop().stop()
     if not held:
         held.append(DecodeProcess())
     started = time.perf_counter()

@@ -30,7 +30,7 @@ def listing_line(clip: Clip, split: str) -> dict[str, Any]:
         "split": clip.split or split,
         "captions": list(clip.captions),
         "attributes": dict(clip.attributes),
-        "path": clip.path if "://" in clip.path else os.path.abspath(clip.path),
+        "path": clip.path if clip.path.startswith("/") or "://" in clip.path else os.path.abspath(clip.path),
         "offset": clip.offset,
         "size": clip.size,
         "bytes": content_bytes(clip),

@@ -1,5 +1,8 @@
 """Decoding in a child: a video that kills or stalls the decoder is charged itself, the next one is not."""
 
+import signal
+import threading
+
 import numpy as np
 import pytest
 
@@ -19,10 +22,21 @@ def clip(tmp_path):
         own_process().pop().stop()
 
 
-def test_a_dead_decoder_is_replaced_and_named(clip):
+def test_a_decoder_that_died_between_videos_is_nobodys_fault(clip):
+    assert decode_isolated(clip, PLAN, DecodeLimits()).outcome == "written"
+    child = own_process()[0]._process
+    child.kill()
+    child.wait()
+    assert decode_isolated(clip, PLAN, DecodeLimits()).outcome == "written"
+    assert own_process()[0]._process is not child
+
+
+def test_a_decoder_that_dies_on_a_video_is_replaced_and_named(clip):
     limits = DecodeLimits()
     assert decode_isolated(clip, PLAN, limits).outcome == "written"
-    own_process()[0]._process.kill()
+    child = own_process()[0]._process
+    child.send_signal(signal.SIGSTOP)  # it takes the video and does not answer
+    threading.Timer(0.5, child.kill).start()
     dead = decode_isolated(clip, PLAN, limits)
     assert (dead.outcome, dead.reason) == ("failed", "the decoder died: signal 9 (SIGKILL)")
     assert (dead.error, dead.stage) == ("decoder died", "decode")

@@ -9,7 +9,8 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 from video.clip import Clip
 from video.errors import InputError
@@ -17,9 +18,13 @@ from video.errors import InputError
 INDEX = re.compile(r"[+-]?\d+$")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """What one line, row or tar sample says about a clip, its label still a text."""
+NOTHING_ELSE: Mapping[str, str] = MappingProxyType({})
+
+
+class Entry(NamedTuple):
+    """What one line, row or tar sample says about a clip, its label still a text. A tuple, since a list may
+    have a million of them.
+    """
 
     line: int
     """Line number in the list, or place in the tar listing."""
@@ -33,7 +38,7 @@ class Entry:
     """Texts that describe the clip."""
     split: str = ""
     """Part of the data set."""
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = NOTHING_ELSE
     """Everything else."""
     key: str = ""
     """Name of the clip; empty: its path."""
@@ -44,7 +49,7 @@ class Entry:
 
     def with_captions(self, captions: tuple[str, ...], *, line: int | None = None) -> "Entry":
         """The same entry with other captions, and line where given."""
-        return replace(self, captions=captions, line=self.line if line is None else line)
+        return self._replace(captions=captions, line=self.line if line is None else line)
 
 
 def is_fixed(path: str) -> bool:

@@ -16,7 +16,6 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from video.clip import Clip, each_once
 from video.errors import InputError
@@ -96,8 +95,8 @@ def _ucf101(entry: Entry, classes: list[str], part: str, path: str) -> Entry:
             )
         name = classes[int(entry.label) - 1]
     elif entry.label and not classes and entry.label.isdecimal():
-        return replace(entry, label=str(int(entry.label) - 1), class_name=name, split=part)
-    return replace(entry, label=name, split=part)
+        return entry._replace(label=str(int(entry.label) - 1), class_name=name, split=part)
+    return entry._replace(label=name, split=part)
 
 
 def _class_index(path: str) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from video.errors import InputError
 from video.extensions import is_media
-from video.labels import Entry
+from video.labels import NOTHING_ELSE, Entry
 
 PATHS = (
     "path",
@@ -110,7 +110,11 @@ class _Columns:
             class_name=sys.intern(cells[name]) if name >= 0 else "",
             captions=tuple(text for place in self.texts if place != name for text in _texts(cells[place])),
             split=sys.intern(cells[self.split]) if self.split >= 0 else "",
-            attributes={column: cells[place] for place, column in self.others if place != name},
+            attributes=(
+                {column: cells[place] for place, column in self.others if place != name}
+                if self.others
+                else NOTHING_ELSE
+            ),
         )
 
 
