@@ -43,7 +43,7 @@ from benchmarks.result import write_result
 from benchmarks.sample_rows import facts_line
 from pipeline.aside import Aside
 from pipeline.cluster import connect
-from pipeline.config import ExtractConfig
+from pipeline.config import ExtractConfig, origin
 from pipeline.engine import Engine, Stages
 from pipeline.extract import enrol, tower_request
 from pipeline.listing import list_source
@@ -155,7 +155,7 @@ def measure_resume(folder: Path, clips: int) -> dict[str, Any]:
     write_list(Path(config.source), (f"videos/clip {number:07d}.mp4" for number in range(clips)))
     with Aside(tower_request, config) as request:
         spec, _ = request.result()
-    with BankWriter(config.bank, spec, shard_rows=SHARD_ROWS) as writer:
+    with BankWriter(config.bank, spec, shard_rows=SHARD_ROWS, made=origin(config)) as writer:
         enrol(writer, list_source(config), frozenset(), Console(file=StringIO()))
         commit_shards(writer, spec, done // SHARD_ROWS)
     asked = folder / "config.pkl"

@@ -82,11 +82,12 @@ class Encoder:
 
     actor: Any
     alive: bool = False
+    loaded: bool = False
     held: int = 0
 
 
 class Host:
-    """The actor: an encoder, made when the first task arrives."""
+    """The actor: an encoder, made while the first tasks are being decoded."""
 
     def __init__(self, make: Callable[[], Callable[..., Any]]) -> None:
         self.make, self.lock = make, threading.Lock()
@@ -95,10 +96,15 @@ class Host:
     def ready(self) -> None:
         """Answers once the actor runs."""
 
-    def run(self, task: Any, *decoded: Any) -> Any:
-        """One task."""
+    def load(self) -> None:
+        """Make the encoder, if nobody has."""
         with self.lock:
             self.encode = self.encode or self.make()
+
+    def run(self, task: Any, *decoded: Any) -> Any:
+        """One task."""
+        self.load()
+        assert self.encode is not None
         return self.encode(task, [outcome for part in decoded for outcome in part])
 
 
@@ -202,11 +208,15 @@ class Engine(Generic[T, R]):
             self._ready.append(flight)
 
     def _staff(self) -> None:
-        """As many encoders as are wanted, but no more than there are shards for."""
-        while len(self.encoders) < min(self.wanted, self._flights):
+        """As many encoders as are wanted, but no more than there are shards for. The first loads alone: it
+        is ready sooner, it says what is wrong before many do, and weights are downloaded once.
+        """
+        wanted = self.wanted if any(encoder.loaded for encoder in self.encoders) else 1
+        while len(self.encoders) < min(wanted, self._flights):
             encoder = Encoder(actor=self._host.remote(self.stages.encoder))
             self.encoders.append(encoder)
-            self._pending[encoder.actor.ready.remote()] = None, encoder
+            for answer in (encoder.actor.ready.remote(), encoder.actor.load.remote()):
+                self._pending[answer] = None, encoder
 
     def _hand_out(self) -> None:
         free = [encoder for encoder in self.encoders if encoder.alive and encoder.held < IN_ENCODER]
@@ -237,6 +247,7 @@ class Engine(Generic[T, R]):
             self._again(flight, error)
         else:
             if flight is None:
+                encoder.loaded = encoder.alive
                 encoder.alive = True
             else:
                 self._flights -= 1

@@ -18,7 +18,7 @@ from video import ViewPlan
 
 DECODE_CLIPS = 8
 """Clips of a decode task: few enough that a shard's are spread over the cores."""
-DECODE_CPUS = 0.25
+DECODE_CPUS = 0.5
 ENCODE_CPUS = 0.5
 """Shares of a core on machines without a GPU: each has room for an encoder and for decoding beside it."""
 
