@@ -164,9 +164,8 @@ def write_seconds(config: ExtractConfig, again: Path) -> float:
     return spent / rows
 
 
-def config_of(folder: Path, name: str) -> ExtractConfig:
-    """An extraction of the folder's videos."""
-    size = 224
+def config_of(folder: Path, name: str, size: int = 224) -> ExtractConfig:
+    """An extraction of the folder's videos; `size` is the tower's, in pixels."""
     return ExtractConfig(
         source=str(folder / "videos"),
         bank=str(folder / "bank"),
