@@ -40,9 +40,9 @@ from pipeline.extract import extract
 from storage import Bank, BankWriter, ShardWriter, array_layouts
 from video import Clip, Sampling, ViewPlan, decode_views
 
-CLIPS, SHARD_ROWS, FRAMES, LENGTH = 192, 8, 8, 64
-BATCH = 8
-BARE_ROUNDS = 3
+CLIPS, SHARD_ROWS, FRAMES, LENGTH = 40, 2, 8, 64
+BATCH = 2
+BARE_ROUNDS = 2
 BARS = {"over_bare": 0.85}
 
 
