@@ -1,9 +1,10 @@
 """How close an extraction comes to encoding alone: clips a second against a bare loop over frames in memory.
 
-    python -m benchmarks.extract [--quick]
+    python -m benchmarks.extract [--quick] [--precision fp32]
 
-ViT-B/16 with random weights in bf16 (quick: ViT-S/32), 8 frames a clip, the last four blocks with their maps;
-drawn H.264 videos. On the CPU, one encoder a core, each with one thread.
+ViT-B/16 with random weights in bf16 (quick: ViT-S/32; fp32 is faster on CPUs without bf16 products), 8 frames
+a clip, the last four blocks with their maps; drawn H.264 videos. On the CPU, one encoder a core, each with
+one thread.
 
 *Extraction* is the whole command's work on Ray: its clips a second are counted from the moment when every
 encoder has committed a shard to the last commit, so that starting is left out and the end is not. *Bare* is
@@ -24,7 +25,7 @@ import time
 from fractions import Fraction
 from io import StringIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import av
 import numpy as np
@@ -32,7 +33,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from backbones.config import BackboneConfig
+from backbones.config import BackboneConfig, Precision
 from benchmarks.disk import work_folder
 from benchmarks.result import write_result
 from pipeline.config import ExtractConfig
@@ -50,21 +51,23 @@ def main() -> None:
     """Measure, print a table, write the result."""
     parser = argparse.ArgumentParser(description="An extraction against a bare encoding loop.")
     parser.add_argument("--quick", action="store_true", help="a smaller tower and fewer clips")
-    quick: bool = parser.parse_args().quick
-    name, clips = ("ViT-S-32", 48) if quick else ("ViT-B-16", CLIPS)
-    figures = {"model": name, "clips": clips, **measure(name, clips)}
+    parser.add_argument("--precision", choices=get_args(Precision), default="bf16", help="of the tower")
+    arguments = parser.parse_args()
+    name = "ViT-S-32" if arguments.quick else "ViT-B-16"
+    figures = {"model": name, "precision": arguments.precision, **measure(name, arguments.precision)}
     _print_table(figures)
-    write_result("extract-quick" if quick else "extract", figures | {"bars": BARS})
+    ending = "-quick" * arguments.quick + f"-{arguments.precision}" * (arguments.precision != "bf16")
+    write_result(f"extract{ending}", figures | {"bars": BARS})
 
 
-def measure(name: str, clips: int) -> dict[str, Any]:
+def measure(name: str, precision: Precision, clips: int = CLIPS) -> dict[str, Any]:
     """All figures for one tower."""
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     with work_folder(None, clips * 4 * 10**7) as folder:
         (folder / "videos").mkdir()
         for number in range(clips):
             draw_video(folder / f"videos/{number:04d}.mp4", number)
-        config = config_of(folder, name)
+        config = config_of(folder, name, precision)
         before = bare_seconds(config, cores)
         took, counted = extraction_seconds(config, cores)
         bare = (before + bare_seconds(config, cores)) / 2
@@ -72,6 +75,7 @@ def measure(name: str, clips: int) -> dict[str, Any]:
         write = write_seconds(config, folder / "again")
     ours = took / counted
     return {
+        "clips": clips,
         "over_bare": round((bare + (decode + write) / cores) / ours, 3),
         "over_bare_alone": round(bare / ours, 3),
         "clips_per_second": round(1 / ours, 3),
@@ -164,12 +168,12 @@ def write_seconds(config: ExtractConfig, again: Path) -> float:
     return spent / rows
 
 
-def config_of(folder: Path, name: str, size: int = 224) -> ExtractConfig:
+def config_of(folder: Path, name: str, precision: Precision, size: int = 224) -> ExtractConfig:
     """An extraction of the folder's videos; `size` is the tower's, in pixels."""
     return ExtractConfig(
         source=str(folder / "videos"),
         bank=str(folder / "bank"),
-        backbone=BackboneConfig(name=name, weights="random:0", precision="bf16"),
+        backbone=BackboneConfig(name=name, weights="random:0", precision=precision),
         views=ViewPlan(sampling=Sampling(kind="tsn", frames=FRAMES), size=size),
         shard_rows=SHARD_ROWS,
         batch_rows=BATCH,

@@ -21,7 +21,7 @@ def config(tmp_path):
     (tmp_path / "videos").mkdir()
     for number in range(2 * SHARD_ROWS):
         draw_video(tmp_path / f"videos/{number}.mp4", number)
-    return config_of(tmp_path, str(write_config(tmp_path / "tiny.json")), size=64)
+    return config_of(tmp_path, str(write_config(tmp_path / "tiny.json")), "fp32", size=64)
 
 
 def test_the_first_shards_are_left_out_and_the_rest_is_counted(config, without_ray):
