@@ -9,7 +9,7 @@ side. Per head h, with normalised tokens y and their scale and shift (g, b) pend
 
 so two products of size S C H remain (H heads instead of Q channels: 64 times less). The constants cancel in
 the softmax: b_k and the shift b never matter for the scores, and their gradients there are exactly zero. Same
-parameters, same results as the textbook, which `tests/textbook_evl.py` keeps as the specification.
+parameters, same results as the textbook, which `benchmarks/textbook_evl.py` keeps as the specification.
 """
 
 import torch

@@ -3,29 +3,45 @@ tokens.
 
 The frozen tokens of a block are by far the largest thing in a step (B/16, 8 frames: 4.8 MB a clip in fp32),
 and written as separate operations the temporal modules, the norm and the attention read and write them some
-eighty times, forward and backward. Here each piece of a batch, a few clips that fit into a CPU's cache, goes
-through everything at once. Kept for the backward pass are the attention weights and one copy of the
-normalised tokens. The frozen inputs get gradients only if somebody asks (a live, trainable tower).
+eighty times, forward and backward. Here each piece, a few tokens in all frames of all clips that fit into a
+CPU's cache, goes through everything at once. Kept for the backward pass are the scores and the tokens before
+the norm, centred, in the dtype of the frozen ones. The frozen inputs get gradients only if somebody asks (a
+live, trainable tower).
 
 With u the folded query of each head (see `decoders.attention`) and y = LayerNorm(tokens) without its affine
 part:
     tokens = shift_and_add(F, taps) + added + cross(maps);  a = softmax(y u);  pooled = a y
-All arithmetic is in the dtype of u (fp32 also under autocast).
+Nor is y ever written: with z the centred tokens and r their 1/std, y u = r (z u) and a y = (a r) z, and of
+the gradient of y, which is a product with 2 H rows, LayerNorm's backward needs but the centre of these rows.
+
+All arithmetic is in the dtype of u (fp32 also under autocast): half-precision features are widened piece by
+piece, where they already lie in the cache.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from decoders.temporal import gather, patch_row, shift_and_add, spread, table_rows, taps_gradient
+from decoders.temporal import (
+    add_cross_frame,
+    maps_gradient,
+    shift_and_add,
+    strip_gradient,
+    strip_of,
+    taps_gradient,
+    turned,
+)
 
-PIECE_BYTES = 8 * 2**20
-"""Tokens in flight on a CPU: small enough for the last-level cache, large enough to share among threads (with
-pieces of 2 MiB two threads spent a third of the step meeting each other).
+PIECE_BYTES = 3 * 2**20
+"""Tokens in flight on a CPU: a column of the grid in 8 clips of the paper's B/16 shape. Smaller pieces lie
+nearer to the core, but calls of 5 us each then outweigh what they do.
 """
 EPS = 1e-5
 """LayerNorm's epsilon, as CLIP's and EVL's."""
@@ -51,153 +67,171 @@ class TokenParts:
 
 def pool_tokens(folded: Float[Tensor, "N H C"], parts: TokenParts) -> Float[Tensor, "N H C"]:
     """Attention-weighted mean of the normalised tokens per folded query; differentiable in all parts."""
+    rows = 1 if parts.tables is None else parts.grid[0]
+    row_bytes = parts.out[0, :, 0].numel() * folded.element_size()
+    clips = len(folded) if folded.is_cuda else max(1, PIECE_BYTES // (rows * row_bytes))
     prev, after = parts.maps or (None, None)
-    w1, w2 = parts.tables or (None, None)
+    per_clip = (repeat(None) if x is None else x.split(clips) for x in (folded, parts.out, prev, after))
+    shared = (parts.taps, parts.added, *(parts.tables or (None, None)), parts.grid)
     with torch.autocast(folded.device.type, enabled=False):
-        arguments = (folded, parts.out, prev, after, parts.taps, parts.added, w1, w2, parts.grid)
-        return _Pool.apply(*arguments)  # pyright: ignore[reportReturnType]
+        return torch.cat([_Pool.apply(*some, *shared) for some in zip(*per_clip, strict=False)])  # pyright:
+        ignore[reportArgumentType, reportCallIssue]
 
 
-def build_tokens(parts: TokenParts) -> Float[Tensor, "N T L C"]:
-    """The tokens of one layer before the norm."""
-    out, taps = parts.out, parts.taps
-    tokens = out.clone() if taps is None else shift_and_add(out, taps)
-    if parts.added is not None:
-        tokens += parts.added[:, None]
-    if parts.tables is not None and parts.maps is not None:
-        for maps, table, frames in zip(parts.maps, parts.tables, _frames(tokens), strict=True):
-            product = spread(maps, parts.grid)
-            for y in range(parts.grid[0]):
-                row = patch_row(frames, y, parts.grid)
-                row += (product[y] @ table_rows(table, y, parts.grid)).view(row.shape)
-    return tokens
+class Tokens:
+    """One layer's tokens before the norm, piece by piece, (p,T,N,C) each."""
+
+    def __init__(self, parts: TokenParts, dtype: torch.dtype) -> None:
+        self.parts = parts
+        self.dtype = dtype
+        self.tables = [turned(table, parts.grid) for table in parts.tables or ()]
+
+    def pieces(self) -> Iterator[slice]:
+        """Of the L tokens: any runs of them, but CLS and the columns of the grid where there are tables."""
+        out, width = self.parts.out, self.parts.grid[1]
+        length = out.shape[2]
+        if self.tables:
+            yield slice(1)
+            yield from (slice(1 + x, length, width) for x in range(width))
+        else:
+            step = length if out.is_cuda else PIECE_BYTES // (out[:, :, 0].numel() * self.dtype.itemsize)
+            yield from (slice(start, start + max(1, step)) for start in range(0, length, max(1, step)))
+
+    def frozen(self, piece: slice) -> Float[Tensor, "p T N C"]:
+        """A copy of the piece's frozen tokens."""
+        return self._copy(self.parts.out[:, :, piece])
+
+    def build(self, piece: slice) -> Float[Tensor, "p T N C"]:
+        """The frozen tokens and what the temporal modules add."""
+        tokens = self.frozen(piece)
+        if self.parts.taps is not None:
+            tokens = shift_and_add(tokens, self.parts.taps)
+        if self.parts.added is not None:
+            tokens += self.parts.added[:, None]
+        for side, maps, frames in self.cross(piece, tokens):
+            add_cross_frame(frames, maps(), self.strip(side, piece).contiguous())
+        return tokens
+
+    def cross(
+        self, piece: slice, tokens: Float[Tensor, "p T N C"]
+    ) -> Iterator[tuple[int, Callable[[], Float[Tensor, "h M N P"]], Float[Tensor, "h M N C"]]]:
+        """For the previous frames and the next ones, if the piece is a column: 0 or 1, a copy of its maps,
+        and views of those of `tokens` that have such a neighbour.
+        """
+        if self.parts.maps is not None and self.tables and piece.start:
+            here = slice(piece.start - 1, None, piece.step)
+            for side, frames in enumerate((tokens[:, 1:], tokens[:, :-1])):
+                yield side, partial(self._copy, self.parts.maps[side][:, :, here]), frames
+
+    def strip(self, side: int, piece: slice, table: Tensor | None = None) -> Float[Tensor, "Y w C"]:
+        """View of a column's part of its table, or of another of that form."""
+        return strip_of(self.tables[side] if table is None else table, piece.start - 1, self.parts.grid)
+
+    def _copy(self, some: Float[Tensor, "N T p C"]) -> Float[Tensor, "p T N C"]:
+        some = some.permute(2, 1, 0, 3)
+        return some.to(self.dtype, memory_format=torch.contiguous_format, copy=True)
 
 
 class _Pool(torch.autograd.Function):
-    """`pool_tokens`; see the module's text."""
+    """`pool_tokens` of clips few enough for a piece; see the module's text."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        folded: Tensor,
-        out: Tensor,
-        prev: Tensor | None,
-        after: Tensor | None,
-        *settings: Any,
-    ) -> Tensor:
-        inputs = (folded, out, prev, after, *settings)
-        done = [_pool_forward(query, parts) for _, query, parts in _pieces(inputs)]
-        pooled, weights, normed, rstd = (torch.cat(pieces) for pieces in zip(*done, strict=True))
-        ctx.grid = settings[-1]
-        ctx.save_for_backward(*inputs[:-1], weights, normed, rstd)
+    def forward(ctx: Any, folded: Tensor, *inputs: Any) -> Tensor:
+        tokens = Tokens(_parts(inputs), folded.dtype)
+        kept: list[Tensor] = []
+        products: list[Tensor] = []
+        norms: list[Tensor] = []
+        for piece in tokens.pieces():
+            centred = tokens.build(piece)
+            centred -= centred.mean(dim=-1, keepdim=True)
+            norms.append(torch.linalg.vector_norm(centred, dim=-1).flatten(0, 1))
+            products.append(torch.bmm(folded, _by_clip(centred).mT))
+            kept.append(centred.to(tokens.parts.out.dtype))
+        rstd = (torch.cat(norms).T[:, None].square() / folded.shape[-1] + EPS).rsqrt()
+        scores = torch.cat(products, dim=-1) * rstd
+        pooled, weights = torch.zeros_like(folded), scores.softmax(dim=-1) * rstd
+        for part, some in zip(kept, weights.split([len(x) for x in norms], dim=-1), strict=True):
+            pooled.baddbmm_(some, _by_clip(part.to(folded.dtype)))
+        ctx.grid = inputs[-1]
+        ctx.save_for_backward(folded, *inputs[:-1], pooled, scores, rstd, *kept)
         return pooled
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        *inputs, weights, normed, rstd = ctx.saved_tensors
-        sums = _Gradients(inputs, ctx.needs_input_grad)
-        for here, query, parts in _pieces((*inputs, ctx.grid)):
-            gradient, flat = gradients[0][here], normed[here].flatten(1, 2)
-            of_weights = gradient @ flat.mT
-            centre = (weights[here] * of_weights).sum(dim=-1, keepdim=True)
-            of_scores = weights[here] * (of_weights - centre)
-            sums.query[here] = of_scores @ flat
-            if sums.any_of_tokens:
-                factors = torch.cat([of_scores, weights[here]], dim=1), torch.cat([query, gradient], dim=1)
-                of_normed = (factors[0].mT @ factors[1]).view(normed[here].shape)
-                sums.add(here, parts, _norm_backward(of_normed, normed[here], rstd[here]))
-        return (*sums.tensors(), None)
-
-
-def _pool_forward(query: Tensor, parts: TokenParts) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Pooled tokens, attention weights, normalised tokens and their 1/std of one piece."""
-    tokens = build_tokens(parts)
-    normed, _, rstd = torch.native_layer_norm(tokens, tokens.shape[-1:], None, None, EPS)
-    flat = normed.flatten(1, 2)
-    weights = (query @ flat.mT).softmax(dim=-1)
-    return weights @ flat, weights, normed, rstd
-
-
-def _norm_backward(gradient: Tensor, normed: Tensor, rstd: Tensor) -> Tensor:
-    """Gradient of LayerNorm's input, from its output."""
-    along = (gradient * normed).mean(dim=-1, keepdim=True)
-    centred = gradient - gradient.mean(dim=-1, keepdim=True)
-    return centred.addcmul_(normed, along, value=-1).mul_(rstd)
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        folded, *inputs = ctx.saved_tensors[:8]
+        pooled, scores, rstd, *kept = ctx.saved_tensors[8:]
+        tokens = Tokens(_parts((*inputs, ctx.grid)), folded.dtype)
+        sums = _Gradients(tokens, ctx.needs_input_grad[1:])
+        of_folded, rows = torch.zeros_like(folded), torch.cat([folded, gradient], dim=1)
+        rows = rows - rows.mean(dim=-1, keepdim=True)
+        centre = (gradient * pooled).sum(dim=-1, keepdim=True)
+        along = torch.cat([scores, scores.softmax(dim=-1), rstd], dim=1)
+        sizes = [part.shape[:2].numel() for part in kept]
+        for piece, part, some in zip(tokens.pieces(), kept, along.split(sizes, dim=-1), strict=True):
+            score, weight, one = some.tensor_split([folded.shape[1], 2 * folded.shape[1]], dim=1)
+            centred = part.to(folded.dtype)
+            of_weight = torch.bmm(gradient, _by_clip(centred).mT) * one
+            of_score = weight * (of_weight - centre)
+            of_folded.baddbmm_(of_score * one, _by_clip(centred))
+            if sums.any:
+                radial = (of_score * score + weight * of_weight).sum(dim=1) / folded.shape[-1]
+                of_tokens = centred * (radial * one[:, 0].square()).neg().T.reshape(*centred.shape[:-1], 1)
+                _by_clip(of_tokens).baddbmm_((torch.cat([of_score, weight], dim=1) * one).mT, rows)
+                sums.add(piece, of_tokens)
+        return (of_folded, *sums.tensors(), None)
 
 
 class _Gradients:
     """Sums of gradients over the pieces, only of what is needed."""
 
-    def __init__(self, inputs: Sequence[Tensor | None], needed: Sequence[bool]) -> None:
-        self._sums = [
-            torch.zeros_like(x, dtype=inputs[0].dtype) if x is not None and wanted else None  # pyright: ignore[reportOptionalMemberAccess]
-            for x, wanted in zip(inputs, needed, strict=False)
-        ]
-        assert inputs[0] is not None
-        self.query = torch.empty_like(inputs[0])
-        _, self._out, self._prev, self._after, self._taps, self._added, self._w1, self._w2 = self._sums
+    def __init__(self, tokens: Tokens, needed: Sequence[bool]) -> None:
+        def zeros(like: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor | None]:
+            pairs = zip(like, wanted, strict=False)
+            return [
+                torch.zeros_like(x, dtype=tokens.dtype) if x is not None and y else None for x, y in pairs
+            ]
 
-    @property
-    def any_of_tokens(self) -> bool:
-        """Whether anything but the query asks for a gradient."""
-        return any(gradient is not None for gradient in self._sums[1:])
+        parts, tables = tokens.parts, tokens.tables
+        self._tokens = tokens
+        self._out, self._taps, self._added = zeros(
+            (parts.out, parts.taps, parts.added), (needed[0], *needed[3:5])
+        )
+        self._maps = zeros(parts.maps or (None, None), needed[1:3])
+        self._tables = zeros(tables or (None, None), needed[5:])
+        self.any = any(needed)
 
-    def add(self, here: slice, parts: TokenParts, tokens: Float[Tensor, "N T L C"]) -> None:
-        """Take in a piece: `tokens` is the gradient of its tokens."""
+    def add(self, piece: slice, gradient: Float[Tensor, "p T N C"]) -> None:
+        """Take in a piece: `gradient` is that of its tokens."""
+        taps = self._tokens.parts.taps
         if self._added is not None:
-            self._added += tokens.sum(dim=(0, 2))
+            self._added += gradient.sum(dim=2).sum(dim=0)
         if self._taps is not None:
-            self._taps += taps_gradient(parts.out, tokens)
+            self._taps += taps_gradient(self._tokens.frozen(piece), gradient)
         if self._out is not None:
-            self._out[here] = tokens if parts.taps is None else shift_and_add(tokens, parts.taps.flip(0))
-        if parts.maps is not None and parts.tables is not None:
-            prev, after = _frames(tokens)
-            self._add_cross(here, parts, 0, prev, self._w1, self._prev)
-            self._add_cross(here, parts, 1, after, self._w2, self._after)
+            frozen = gradient if taps is None else shift_and_add(gradient, taps.flip(0))
+            self._out[:, :, piece] = frozen.permute(2, 1, 0, 3)
+        for side, maps, frames in self._tokens.cross(piece, gradient):
+            of_table, of_maps = self._tables[side], self._maps[side]
+            if of_table is not None:
+                strip = self._tokens.strip(side, piece, of_table)
+                strip += strip_gradient(frames, maps(), strip.shape[1])
+            if of_maps is not None:
+                some = maps_gradient(frames, self._tokens.strip(side, piece).contiguous())
+                of_maps[:, :, piece.start - 1 :: piece.step] = some.permute(2, 1, 0, 3)
 
     def tensors(self) -> list[Tensor | None]:
         """In the order of the inputs."""
-        return [self.query, *self._sums[1:]]
-
-    @staticmethod
-    def _add_cross(
-        here: slice,
-        parts: TokenParts,
-        side: int,
-        frames: Tensor,
-        table_sum: Tensor | None,
-        maps_sum: Tensor | None,
-    ) -> None:
-        assert parts.maps is not None
-        assert parts.tables is not None
-        maps, table, grid = parts.maps[side], parts.tables[side], parts.grid
-        rows = [patch_row(frames, y, grid).flatten(0, 2) for y in range(grid[0])]
-        if table_sum is not None:
-            product = spread(maps, grid)
-            for y, row in enumerate(rows):
-                table_rows(table_sum, y, grid).addmm_(product[y].T, row)
-        if maps_sum is not None:
-            spread_out = torch.stack([row @ table_rows(table, y, grid).T for y, row in enumerate(rows)])
-            maps_sum[here] = gather(spread_out, maps.shape[1], grid)
+        tables = (None if table is None else table.flatten(0, 1).flip(0) for table in self._tables)
+        return [self._out, *self._maps, self._taps, self._added, *tables]
 
 
-def _frames(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Views of the frames that have a previous one, and of those that have a next one."""
-    return tokens[:, 1:], tokens[:, :-1]
+def _parts(inputs: Sequence[Any]) -> TokenParts:
+    out, prev, after, taps, added, w1, w2, grid = inputs
+    maps, tables = None if prev is None else (prev, after), None if w1 is None else (w1, w2)
+    return TokenParts(out=out, maps=maps, grid=grid, taps=taps, added=added, tables=tables)
 
 
-def _pieces(inputs: Sequence[Any]) -> Iterator[tuple[slice, Tensor, TokenParts]]:
-    """A batch cut into pieces of a few clips, in the dtype of the query; on CUDA the batch is one piece."""
-    folded, out, prev, after, taps, added, w1, w2, grid = inputs
-    clip_bytes = out[0].numel() * folded.element_size()
-    size = len(out) if out.is_cuda else max(1, PIECE_BYTES // clip_bytes)
-    for start in range(0, len(out), size):
-        here = slice(start, start + size)
-        maps = None if prev is None else (prev[here].to(folded.dtype), after[here].to(folded.dtype))
-        tables = None if w1 is None else (w1, w2)
-        piece = out[here].to(folded.dtype)
-        yield (
-            here,
-            folded[here],
-            TokenParts(out=piece, maps=maps, grid=grid, taps=taps, added=added, tables=tables),
-        )
+def _by_clip(tokens: Float[Tensor, "p T N C"]) -> Float[Tensor, "N pT C"]:
+    """View with a matrix for each clip."""
+    return tokens.flatten(0, 1).transpose(0, 1)

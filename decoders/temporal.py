@@ -11,12 +11,18 @@ does depend on time; all three read the frozen inputs, never each other's output
   in the neighbour it is found; each displacement carries a learned vector, and a patch receives the average
   of these vectors under its map: a soft optical-flow code.
 
-The modules here hold parameters; the functions compute, forward and backward, on pieces of a batch small
-enough to stay in a CPU's cache. `decoders.pooling` strings them together.
+The modules here hold parameters; the functions compute, forward and backward, on pieces small enough to stay
+in a CPU's cache: p tokens of a frame in all frames and clips, (p,T,N,C). `decoders.pooling` strings them
+together.
+
+Spelling the table out for every pair of patches takes P * P * C floats (118 MB for ViT-B/16) and scatters its
+gradient. But the h * w displacements that the keys of a patch can have lie in one window of the table. Turn
+the table round, so that keys come in their own order, and copy the part that one column of patches needs, a
+strip ((2h-1) * w vectors): then the window of each patch is a run of whole rows of it, the patch's share is a
+plain product of its maps and that view, and so is the gradient.
 """
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import nn
 
@@ -59,8 +65,8 @@ class CrossFrameTable(nn.Module):
 
 
 def shift_and_add(
-    tokens: Float[torch.Tensor, "N T L C"], taps: Float[torch.Tensor, "3 C"]
-) -> Float[torch.Tensor, "N T L C"]:
+    tokens: Float[torch.Tensor, "p T N C"], taps: Float[torch.Tensor, "3 C"]
+) -> Float[torch.Tensor, "p T N C"]:
     """Convolution over time with zero padding, without bias."""
     before, same, after = taps
     mixed = tokens * same
@@ -70,53 +76,66 @@ def shift_and_add(
 
 
 def taps_gradient(
-    tokens: Float[torch.Tensor, "N T L C"], gradient: Float[torch.Tensor, "N T L C"]
+    tokens: Float[torch.Tensor, "p T N C"], gradient: Float[torch.Tensor, "p T N C"]
 ) -> Float[torch.Tensor, "3 C"]:
     """Gradient of `shift_and_add` for its taps; for its tokens it is `shift_and_add` with reversed taps."""
-    before = (gradient[:, 1:] * tokens[:, :-1]).sum(dim=(0, 1, 2))
-    same = (gradient * tokens).sum(dim=(0, 1, 2))
-    after = (gradient[:, :-1] * tokens[:, 1:]).sum(dim=(0, 1, 2))
+    before = (gradient[:, 1:] * tokens[:, :-1]).flatten(0, 2).sum(dim=0)
+    same = (gradient * tokens).flatten(0, 2).sum(dim=0)
+    after = (gradient[:, :-1] * tokens[:, 1:]).flatten(0, 2).sum(dim=0)
     return torch.stack([before, same, after])
 
 
-def spread(maps: Float[torch.Tensor, "N M P P"], grid: tuple[int, int]) -> Float[torch.Tensor, "h NMw hS"]:
-    """Maps with their keys sorted by displacement, S = 2w - 1 columns for each of the h rows of keys.
+def turned(table: Float[torch.Tensor, "R C"], grid: tuple[int, int]) -> Float[torch.Tensor, "Y X C"]:
+    """The table with the displacements of keys from patches, ascending: Y = 2h - 1, X = 2w - 1."""
+    return table.flip(0).unflatten(0, (2 * grid[0] - 1, 2 * grid[1] - 1))
 
-    Spelling the table out for every pair of patches takes P * P * C floats (118 MB for ViT-B/16) and scatters
-    its gradient. But the displacements that a row of queries can have are h whole rows of the table: rows y
-    to y + h - 1 for the queries of row y, keys taken from last to first. So the maps are spread along x only,
-    and all the table sees is a plain product per row of queries. Half of the spread map is zeros, the price
-    for having no gather and no scatter.
+
+def strip_of(
+    table: Float[torch.Tensor, "Y X C"], column: int, grid: tuple[int, int]
+) -> Float[torch.Tensor, "Y w C"]:
+    """View of the part of a turned table that the patches of a column need; the lowest patch takes the first
+    h rows, the topmost the last.
     """
-    height, width = grid
-    n, m = maps.shape[:2]
-    keyed = rearrange(maps.flip(-1), "n m (ya xa) (yb xb) -> ya n m xa yb xb", ya=height, yb=height)
-    spread_out = maps.new_zeros(height, n, m, width, height, 2 * width - 1)
-    for x in range(width):
-        spread_out[:, :, :, x, :, x : x + width] = keyed[:, :, :, x]
-    return spread_out.flatten(4).flatten(1, 3)
+    return table[:, grid[1] - 1 - column :][:, : grid[1]]
 
 
-def gather(
-    spread_out: Float[torch.Tensor, "h NMw hS"], pairs: int, grid: tuple[int, int]
-) -> Float[torch.Tensor, "N M P P"]:
-    """Adjoint of `spread`: the entries that came from maps, back in their places; `pairs` is M."""
-    height, width = grid
-    unfolded = rearrange(spread_out, "ya (n m xa) (yb s) -> ya n m xa yb s", m=pairs, xa=width, yb=height)
-    columns = [unfolded[:, :, :, x, :, x : x + width] for x in range(width)]
-    return rearrange(columns, "xa ya n m yb xb -> n m (ya xa) (yb xb)").flip(-1)
+def add_cross_frame(
+    frames: Float[torch.Tensor, "h M N C"],
+    maps: Float[torch.Tensor, "h M N P"],
+    strip: Float[torch.Tensor, "Y w C"],
+) -> None:
+    """Add to the frames of a column of patches what their maps make of the strip."""
+    for row, (some, own) in enumerate(zip(frames, maps, strict=True)):
+        some.flatten(0, 1).addmm_(own.flatten(0, 1), _window(strip, row, len(frames)))
 
 
-def table_rows(
-    table: Float[torch.Tensor, "R C"], y: int, grid: tuple[int, int]
-) -> Float[torch.Tensor, "hS C"]:
-    """View of the part of the table that queries in row `y` of the grid need."""
-    span = 2 * grid[1] - 1
-    return table[y * span : (y + grid[0]) * span]
+def strip_gradient(
+    gradient: Float[torch.Tensor, "h M N C"], maps: Float[torch.Tensor, "h M N P"], width: int
+) -> Float[torch.Tensor, "Y w C"]:
+    """Gradient of `add_cross_frame` for the strip. Two patches, one below the other, at a time: their windows
+    share all but a row of keys, and one larger product takes half the time of two that each read and write
+    the window.
+    """
+    height = len(gradient)
+    strip = gradient.new_zeros((2 * height - 1) * width, gradient.shape[-1])
+    for row in range(0, height, 2):
+        pair, own = gradient[row : row + 2].flatten(0, 2), maps[row : row + 2].flatten(1, 2)
+        spread = own.new_zeros(*own.shape[:2], own.shape[2] + (len(own) - 1) * width)
+        for i, some in enumerate(own.flip(0)):
+            spread[-1 - i, :, i * width :][:, : own.shape[2]] = some
+        first = (height - len(own) - row) * width
+        strip[first : first + spread.shape[2]].addmm_(spread.flatten(0, 1).T, pair)
+    return strip.unflatten(0, (-1, width))
 
 
-def patch_row(
-    tokens: Float[torch.Tensor, "N M L C"], y: int, grid: tuple[int, int]
-) -> Float[torch.Tensor, "N M w C"]:
-    """View of row `y` of the patches; CLS comes before them."""
-    return tokens[:, :, 1 + y * grid[1] : 1 + (y + 1) * grid[1]]
+def maps_gradient(
+    gradient: Float[torch.Tensor, "h M N C"], strip: Float[torch.Tensor, "Y w C"]
+) -> Float[torch.Tensor, "h M N P"]:
+    """Gradient of `add_cross_frame` for the maps."""
+    rows = enumerate(gradient)
+    return torch.stack([some @ _window(strip, row, len(gradient)).T for row, some in rows])
+
+
+def _window(strip: Float[torch.Tensor, "Y w C"], row: int, height: int) -> Float[torch.Tensor, "P C"]:
+    """View of what the patch in `row` needs of its column's strip: a vector for each key."""
+    return strip[height - 1 - row :][:height].flatten(0, 1)

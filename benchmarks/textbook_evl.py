@@ -1,6 +1,6 @@
-"""The EVL decoder as its description reads, for tests to compare with: keys and values projected for every
-token, the displacement table spelled out for every pair of patches, a Conv1d over time. Same parameter names;
-slow; dropout left out.
+"""The EVL decoder as its description reads, for tests to compare with and benchmarks to beat: keys and values
+projected for every token, maps computed from q and k of every head, the displacement table spelled out for
+every pair of patches, a Conv1d over time. Same parameter names; slow; dropout left out.
 """
 
 import torch
@@ -19,6 +19,17 @@ def textbook_logits(state, features, *, heads, grid):
         part = {k.split(f"layers.{i}.")[1]: v for k, v in state.items() if f"decoder_layers.{i}." in k}
         x = textbook_layer(part, x, rearrange(kv, "n t l c -> n (t l) c"), heads)
     return linear(state, "proj.2", norm(state, "proj.0", x[:, 0]))
+
+
+def textbook_maps(q, k):
+    """(map_prev, map_next) (N,M,P,P) from q and k (N,T,L,H,D): patches only, heads averaged."""
+    q, k = q[:, :, 1:], k[:, :, 1:]
+    return attention_map(q[:, 1:], k[:, :-1]), attention_map(q[:, :-1], k[:, 1:])
+
+
+def attention_map(q, k):
+    scores = torch.einsum("nmahd,nmbhd->nmhab", q, k) / q.shape[-1] ** 0.5
+    return scores.softmax(dim=-1).mean(dim=2)
 
 
 def textbook_tokens(state, i, out, map_prev, map_next, grid):
