@@ -18,9 +18,8 @@ All arithmetic is in the dtype of u (fp32 also under autocast): half-precision f
 piece, where they already lie in the cache.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -45,6 +44,7 @@ nearer to the core, but calls of 5 us each then outweigh what they do.
 """
 EPS = 1e-5
 """LayerNorm's epsilon, as CLIP's and EVL's."""
+_NONE = (None, None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,12 +70,12 @@ def pool_tokens(folded: Float[Tensor, "N H C"], parts: TokenParts) -> Float[Tens
     rows = 1 if parts.tables is None else parts.grid[0]
     row_bytes = parts.out[0, :, 0].numel() * folded.element_size()
     clips = len(folded) if folded.is_cuda else max(1, PIECE_BYTES // (rows * row_bytes))
-    prev, after = parts.maps or (None, None)
+    prev, after = parts.maps or _NONE
     per_clip = (repeat(None) if x is None else x.split(clips) for x in (folded, parts.out, prev, after))
-    shared = (parts.taps, parts.added, *(parts.tables or (None, None)), parts.grid)
+    shared = (parts.taps, parts.added, *(parts.tables or _NONE), parts.grid)
     with torch.autocast(folded.device.type, enabled=False):
-        return torch.cat([_Pool.apply(*some, *shared) for some in zip(*per_clip, strict=False)])  # pyright:
-        ignore[reportArgumentType, reportCallIssue]
+        pooled: list[Any] = [_Pool.apply(*some, *shared) for some in zip(*per_clip, strict=False)]
+    return torch.cat(pooled)
 
 
 class Tokens:
@@ -109,23 +109,23 @@ class Tokens:
         if self.parts.added is not None:
             tokens += self.parts.added[:, None]
         for side, maps, frames in self.cross(piece, tokens):
-            add_cross_frame(frames, maps(), self.strip(side, piece).contiguous())
+            add_cross_frame(frames, maps, self.strip(side, piece))
         return tokens
 
     def cross(
         self, piece: slice, tokens: Float[Tensor, "p T N C"]
-    ) -> Iterator[tuple[int, Callable[[], Float[Tensor, "h M N P"]], Float[Tensor, "h M N C"]]]:
-        """For the previous frames and the next ones, if the piece is a column: 0 or 1, a copy of its maps,
+    ) -> Iterator[tuple[int, Float[Tensor, "h M N P"], Float[Tensor, "h M N C"]]]:
+        """If the piece is a column, for the previous frames (0) and the next ones (1): a copy of its maps,
         and views of those of `tokens` that have such a neighbour.
         """
         if self.parts.maps is not None and self.tables and piece.start:
             here = slice(piece.start - 1, None, piece.step)
             for side, frames in enumerate((tokens[:, 1:], tokens[:, :-1])):
-                yield side, partial(self._copy, self.parts.maps[side][:, :, here]), frames
+                yield side, self._copy(self.parts.maps[side][:, :, here]), frames
 
-    def strip(self, side: int, piece: slice, table: Tensor | None = None) -> Float[Tensor, "Y w C"]:
-        """View of a column's part of its table, or of another of that form."""
-        return strip_of(self.tables[side] if table is None else table, piece.start - 1, self.parts.grid)
+    def strip(self, side: int, piece: slice) -> Float[Tensor, "Y w C"]:
+        """A copy of a column's part of a table."""
+        return strip_of(self.tables[side], piece.start - 1, self.parts.grid).contiguous()
 
     def _copy(self, some: Float[Tensor, "N T p C"]) -> Float[Tensor, "p T N C"]:
         some = some.permute(2, 1, 0, 3)
@@ -186,19 +186,15 @@ class _Gradients:
     """Sums of gradients over the pieces, only of what is needed."""
 
     def __init__(self, tokens: Tokens, needed: Sequence[bool]) -> None:
-        def zeros(like: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor | None]:
-            pairs = zip(like, wanted, strict=False)
-            return [
-                torch.zeros_like(x, dtype=tokens.dtype) if x is not None and y else None for x, y in pairs
-            ]
-
-        parts, tables = tokens.parts, tokens.tables
+        parts = tokens.parts
+        inputs = (parts.out, *(parts.maps or _NONE), parts.taps, parts.added, *(tokens.tables or _NONE))
+        sums = [
+            None if x is None or not wanted else torch.zeros_like(x, dtype=tokens.dtype)
+            for x, wanted in zip(inputs, needed, strict=False)
+        ]
         self._tokens = tokens
-        self._out, self._taps, self._added = zeros(
-            (parts.out, parts.taps, parts.added), (needed[0], *needed[3:5])
-        )
-        self._maps = zeros(parts.maps or (None, None), needed[1:3])
-        self._tables = zeros(tables or (None, None), needed[5:])
+        self._out, self._taps, self._added = sums[0], sums[3], sums[4]
+        self._maps, self._tables = sums[1:3], sums[5:]
         self.any = any(needed)
 
     def add(self, piece: slice, gradient: Float[Tensor, "p T N C"]) -> None:
@@ -214,10 +210,10 @@ class _Gradients:
         for side, maps, frames in self._tokens.cross(piece, gradient):
             of_table, of_maps = self._tables[side], self._maps[side]
             if of_table is not None:
-                strip = self._tokens.strip(side, piece, of_table)
-                strip += strip_gradient(frames, maps(), strip.shape[1])
+                strip = strip_of(of_table, piece.start - 1, self._tokens.parts.grid)
+                strip += strip_gradient(frames, maps, strip.shape[1])
             if of_maps is not None:
-                some = maps_gradient(frames, self._tokens.strip(side, piece).contiguous())
+                some = maps_gradient(frames, self._tokens.strip(side, piece))
                 of_maps[:, :, piece.start - 1 :: piece.step] = some.permute(2, 1, 0, 3)
 
     def tensors(self) -> list[Tensor | None]:
