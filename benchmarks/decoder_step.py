@@ -10,9 +10,9 @@ step; ours reads the maps as a bank yields them. The rivals take turns on one th
 are those of the clock less what other programs took; ratios are medians over the rounds.
 
 `fp32_over_textbook`: how many times as long the textbook takes; `fp32_no_maps_over_textbook`: the same with
-neither maps nor tables on either side. `bf16_over_fp32_textbook`: the textbook in fp32 over ours under bf16
-autocast on bf16 features and maps; `bf16_logits_difference` is the largest one of the logits from those in
-fp32, over their standard deviation.
+neither maps nor tables on either side. `bf16_over_fp32_textbook`: the textbook in fp32 over ours on bf16
+features and maps, as `precision = "bf16"` trains; `bf16_logits_difference` is the largest one of the logits
+from those in fp32, over their standard deviation.
 
 `peak_memory_ratio`: ours over the textbook's. Each runs in a process of its own: the highest resident set
 during one step, less the resident set before it, when the model and its inputs are there and a step of the

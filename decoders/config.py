@@ -78,7 +78,8 @@ class TrainConfig:
     label_smoothing: float = 0.0
     """Share of the target spread evenly over all classes."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of the forward pass (autocast); weights stay fp32. fp16 scales the loss."""
+    """In what features are handed over and kept for the backward pass; weights and arithmetic stay fp32. fp16
+    scales the loss."""
     seed: int = 0
     """Decides initial weights, order of clips, drawn views and dropout."""
     log_every: int = 10

@@ -164,8 +164,13 @@ class EVLDecoder(nn.Module):
         )
 
     def forward(self, features: Sequence[BlockFeatures]) -> Float[torch.Tensor, "N K"]:
-        """Logits of a batch; one BlockFeatures per decoder layer, shallow to deep."""
-        return self.proj(self.decoder(features))
+        """Logits of a batch; one BlockFeatures per decoder layer, shallow to deep.
+
+        Autocast does not reach inside: features come, and are kept, in half precision, but a query is one row
+        a clip, so casting weights to bf16 takes longer than using them, and products are fp32.
+        """
+        with torch.autocast(features[0].out.device.type, enabled=False):
+            return self.proj(self.decoder(features))
 
 
 def load_evl_weights(model: EVLDecoder, path: Path) -> None:

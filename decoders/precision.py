@@ -1,4 +1,4 @@
-"""Devices and precisions: fp32, or autocast to bf16 or fp16 with fp32 weights."""
+"""Devices and precisions: features in fp32, bf16 or fp16; the decoder's weights and arithmetic stay fp32."""
 
 from contextlib import AbstractContextManager
 
@@ -24,5 +24,5 @@ def feature_dtype(precision: str) -> torch.dtype:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context of a forward pass; does nothing in fp32."""
+    """The context of a forward pass, for what may lie around the decoder; does nothing in fp32."""
     return torch.autocast(device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")

@@ -106,7 +106,7 @@ def add_cross_frame(
 ) -> None:
     """Add to the frames of a column of patches what their maps make of the strip."""
     for row, (some, own) in enumerate(zip(frames, maps, strict=True)):
-        some.flatten(0, 1).addmm_(own.flatten(0, 1), _window(strip, row, len(frames)))
+        some.view(-1, some.shape[-1]).addmm_(own.flatten(0, 1), _window(strip, row, len(frames)))
 
 
 def strip_gradient(
@@ -121,8 +121,8 @@ def strip_gradient(
     for row in range(0, height, 2):
         pair, own = gradient[row : row + 2].flatten(0, 2), maps[row : row + 2].flatten(1, 2)
         spread = own.new_zeros(*own.shape[:2], own.shape[2] + (len(own) - 1) * width)
-        for i, some in enumerate(own.flip(0)):
-            spread[-1 - i, :, i * width :][:, : own.shape[2]] = some
+        spread[0, :, -own.shape[2] :] = own[0]
+        spread[-1, :, : own.shape[2]] = own[-1]
         first = (height - len(own) - row) * width
         strip[first : first + spread.shape[2]].addmm_(spread.flatten(0, 1).T, pair)
     return strip.unflatten(0, (-1, width))
