@@ -139,21 +139,26 @@ class _Pool(torch.autograd.Function):
     def forward(ctx: Any, folded: Tensor, *inputs: Any) -> Tensor:
         tokens = Tokens(_parts(inputs), folded.dtype)
         kept: list[Tensor] = []
-        products: list[Tensor] = []
-        norms: list[Tensor] = []
+        scores: list[Tensor] = []
+        rstd: list[Tensor] = []
+        pooled = torch.zeros_like(folded)
+        peak, total = pooled[..., :1] - torch.inf, pooled[..., :1]
         for piece in tokens.pieces():
             centred = tokens.build(piece)
             centred -= centred.mean(dim=-1, keepdim=True)
-            norms.append(torch.linalg.vector_norm(centred, dim=-1).flatten(0, 1))
-            products.append(torch.bmm(folded, _by_clip(centred).mT))
+            norms = torch.linalg.vector_norm(centred, dim=-1).flatten(0, 1).T[:, None]
+            rstd.append((norms.square() / folded.shape[-1] + EPS).rsqrt())
+            scores.append(torch.bmm(folded, _by_clip(centred).mT) * rstd[-1])
+            # a softmax over all pieces, of which only those so far are known: what is there fades as it rises
+            before, peak = peak, peak.maximum(scores[-1].amax(dim=-1, keepdim=True))
+            fade, shares = (before - peak).exp(), (scores[-1] - peak).exp()
+            total = total * fade + shares.sum(dim=-1, keepdim=True)
+            pooled = (pooled * fade).baddbmm_(shares * rstd[-1], _by_clip(centred))
             kept.append(centred.to(tokens.parts.out.dtype))
-        rstd = (torch.cat(norms).T[:, None].square() / folded.shape[-1] + EPS).rsqrt()
-        scores = torch.cat(products, dim=-1) * rstd
-        pooled, weights = torch.zeros_like(folded), scores.softmax(dim=-1) * rstd
-        for part, some in zip(kept, weights.split([len(x) for x in norms], dim=-1), strict=True):
-            pooled.baddbmm_(some, _by_clip(part.to(folded.dtype)))
+        pooled /= total
         ctx.grid = inputs[-1]
-        ctx.save_for_backward(folded, *inputs[:-1], pooled, scores, rstd, *kept)
+        along = torch.cat(scores, dim=-1), torch.cat(rstd, dim=-1)
+        ctx.save_for_backward(folded, *inputs[:-1], pooled, *along, *kept)
         return pooled
 
     @staticmethod
