@@ -12,12 +12,14 @@ complete it, and is done waiting when the first new shard is committed: from its
 start, imports, listing, plan, Ray, an encoder's libraries and 27 decoded clips included. Its tower is tiny.
 
 Keys: `plan_seconds` (to the first task), `driver_peak_mb`, `driver_growth_mb` (resident, between a quarter of
-the simulated work and its end), `simulated_shards`; `resume_seconds`, `resume_clips`, `resume_shards` (of the
-bank); and the parts of `plan_seconds` as `listing_seconds`, `twins_seconds`, `enrol_seconds`.
+the simulated work and its end), `simulated_shards`; `resume_seconds`, `resume_seconds_on_cluster` (Ray runs
+already), `resume_clips`, `resume_shards` (of the bank); and the parts of `plan_seconds` as `listing_seconds`,
+`tower_seconds` (what the tower's process took longer), `enrol_seconds`, `first_task_seconds`.
 """
 
 import argparse
 import json
+import os
 import pickle
 import resource
 import subprocess
@@ -54,8 +56,8 @@ from video import Sampling, ViewPlan
 
 CLIPS, SIMULATED = 1_000_000, 4000
 """Clips of the plan, and how many of its shards are simulated."""
-RESUMED, LEFT = 100_000, 0.01
-"""Clips of the bank that is completed, and the share of them that is left."""
+RESUMED, LEFT = 100_000, 1000
+"""Clips of the bank that is completed, and how many of them are left."""
 SHARD_ROWS = 27
 SIZE = 64
 PATIENCE = 300.0
@@ -146,10 +148,10 @@ class Nothing:
         return task.shard
 
 
-def measure_resume(folder: Path, clips: int) -> dict[str, Any]:
+def measure_resume(folder: Path, clips: int, left: int = LEFT) -> dict[str, Any]:
     """Seconds until a process that completes a bank has committed its first shard."""
     config = config_of(folder, "resumed")
-    done = int(clips * (1 - LEFT)) // SHARD_ROWS * SHARD_ROWS
+    done = (clips - left) // SHARD_ROWS * SHARD_ROWS
     for number in (0, *range(done, clips)):
         draw_video(folder / f"videos/clip {number:07d}.mp4", number)
     write_list(Path(config.source), (f"videos/clip {number:07d}.mp4" for number in range(clips)))
@@ -160,28 +162,49 @@ def measure_resume(folder: Path, clips: int) -> dict[str, Any]:
         commit_shards(writer, spec, done // SHARD_ROWS)
     asked = folder / "config.pkl"
     asked.write_bytes(pickle.dumps(config))
+    alone = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    cold = seconds_to_shard(config, asked, alone)
+    connect()
+    joined = seconds_to_shard(config, asked, alone | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address})
+    return {
+        "resume_seconds": round(cold, 1),
+        "resume_seconds_on_cluster": round(joined, 1),
+        "resume_clips": clips,
+        "resume_shards": done // SHARD_ROWS,
+    }
+
+
+def seconds_to_shard(config: ExtractConfig, asked: Path, environment: dict[str, str]) -> float:
+    """Seconds from the start of a process that completes the bank to the first shard that it commits."""
+    shards = Path(config.bank) / "shards"
+    have = count_records(shards)
     began = time.perf_counter()
-    run = subprocess.Popen([sys.executable, "-c", COMPLETE, str(asked)], stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-c", COMPLETE, str(asked)]
+    run = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
     try:
-        seconds = wait_for_shard(Path(config.bank) / "shards", done // SHARD_ROWS, run, began)
+        return wait_for_shard(shards, have, run, began)
     finally:
         run.terminate()
         run.wait()
-    return {"resume_seconds": round(seconds, 1), "resume_clips": clips, "resume_shards": done // SHARD_ROWS}
 
 
-def wait_for_shard(folder: Path, first: int, run: subprocess.Popen[bytes], began: float) -> float:
-    """Seconds since `began` at which a shard from `first` on is there.
+def count_records(folder: Path) -> int:
+    """Committed shards."""
+    return sum(name.endswith(".json") for name in os.listdir(folder))
+
+
+def wait_for_shard(folder: Path, have: int, run: subprocess.Popen[bytes], began: float) -> float:
+    """Seconds since `began` at which there are more records than `have`.
 
     Raises:
         RuntimeError: the run ended without one, or it took too long.
     """
     while True:
-        if any((folder / f"{shard:05d}.json").exists() for shard in range(first, first + 8)):
+        if count_records(folder) > have:
             return time.perf_counter() - began
         if run.poll() is not None or time.perf_counter() - began > PATIENCE:
             raise RuntimeError(f"no new shard after {time.perf_counter() - began:.0f} s")
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def commit_shards(writer: BankWriter, spec: BankSpec, count: int) -> None:

@@ -18,10 +18,10 @@ def test_a_plan_is_made_and_its_tasks_go_through_the_engine(ray_cluster, tmp_pat
     assert abs(figures["driver_growth_mb"]) < 500
 
 
-def test_going_on_is_timed_to_the_first_new_shard(tmp_path):
-    figures = measure_resume(tmp_path, 3 * SHARD_ROWS)
+def test_going_on_is_timed_to_the_first_new_shard(ray_cluster, tmp_path):
+    figures = measure_resume(tmp_path, 16 * SHARD_ROWS, 14 * SHARD_ROWS)
     assert figures["resume_shards"] == 2
-    assert figures["resume_seconds"] > 1
+    assert min(figures["resume_seconds"], figures["resume_seconds_on_cluster"]) > 1
 
 
 def test_a_run_that_commits_nothing_is_no_measurement(tmp_path):
