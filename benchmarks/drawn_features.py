@@ -20,7 +20,7 @@ from decoders.clips import ClipOrder, LabelledClips
 from decoders.config import TrainConfig, shapes
 from decoders.dataset import Batch
 from decoders.evl import BlockFeatures, EVLDecoder, TokenShape
-from decoders.loop import Trainer, seeded
+from decoders.trainer import Trainer, seeded
 from demo.motion import MOTIONS, paint_clip
 from demo.world import ClipPlan, WorldConfig, appearance, plan_clips
 from pipeline.recipes import TINY_CLIP
@@ -140,7 +140,7 @@ def fit(world: World, label: str, *, steps: int, seed: int) -> EVLDecoder:
     trainer, order = Trainer(config, model, torch.device("cpu")), ClipOrder(world.clips(label), seed)
     for step in range(steps):
         rows, targets = order.batch(step, config.batch_size)
-        trainer.step(step, iter([Batch(features=features.rows(rows), targets=torch.from_numpy(targets))]))
+        trainer.learn(step, 0, Batch(features=features.rows(rows), targets=torch.from_numpy(targets)))
     return model.eval()
 
 

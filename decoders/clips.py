@@ -26,12 +26,12 @@ class LabelledClips:
     rows: NDArray[np.int64]
     """(n, V) row numbers, a clip's views in order."""
     targets: NDArray[np.int64]
-    """(n,) index into the class list."""
+    """(n,) index into the class list; (decoders, n) where several learn, each its own labels (`stacked`)."""
     unlabelled: int
     """Written clips of the split that have no such label, and are left out."""
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.rows)
 
     @property
     def digest(self) -> str:
@@ -82,6 +82,13 @@ def labelled_clips(
     return LabelledClips(rows=rows[kept], targets=targets[kept], unlabelled=int((~kept).sum()))
 
 
+def stacked(clips: Sequence[LabelledClips]) -> LabelledClips:
+    """The same clips with the classes of several label sets."""
+    assert all(np.array_equal(some.rows, clips[0].rows) for some in clips)
+    targets = np.stack([some.targets for some in clips])
+    return LabelledClips(rows=clips[0].rows, targets=targets, unlabelled=clips[0].unlabelled)
+
+
 class ClipOrder:
     """Batches of (row, target) by step number; one rank's share of them in a world of several (see
     `RowOrder`).
@@ -92,9 +99,9 @@ class ClipOrder:
         self._order = RowOrder(clips.rows, seed, rank=rank, world=world)
 
     def batch(self, step: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows (size,) and targets (size,) of a 0-based step."""
+        """Rows (size,) and targets (size,), or (decoders, size), of a 0-based step."""
         lines, rows = self._order.drawn(step, size)
-        return rows, self.clips.targets[lines]
+        return rows, self.clips.targets[..., lines]
 
 
 def _rows_by_clip(table: ClipTable, views: int) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ the same name in pipeline/recipes.py.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from training.optim import OptimConfig
@@ -81,7 +81,10 @@ class TrainConfig:
     """In what features are handed over and kept for the backward pass; weights and arithmetic stay fp32. fp16
     scales the loss."""
     seed: int = 0
-    """Decides initial weights, order of clips, drawn views and dropout."""
+    """Decides initial weights and dropout, and the order of clips unless `order_seed` does."""
+    order_seed: int | None = None
+    """Decides the order of clips and the drawn views; None takes `seed`. Decoders of several seeds can share
+    one read if this is the same for all."""
     log_every: int = 10
     """Steps between writes of the log; every step's loss is in it all the same."""
     eval_every: int = 5_000
@@ -104,9 +107,23 @@ class TrainConfig:
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), found {self.label_smoothing}")
 
+    @property
+    def order(self) -> int:
+        """The seed of the order of clips."""
+        return self.seed if self.order_seed is None else self.order_seed
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` turns them back. `order_seed` only where it is set: run directories
+        from before there was one say the same.
+        """
+        values = asdict(self)
+        if self.order_seed is None:
+            del values["order_seed"]
+        return values
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
-        """The config that `dataclasses.asdict` turned into plain values."""
+        """The config that `to_json` turned into plain values."""
         parts = {"decoder": DecoderConfig(**values["decoder"]), "optim": OptimConfig(**values["optim"])}
         return cls(**(values | parts))
 

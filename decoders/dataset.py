@@ -5,12 +5,12 @@ one thread turns what is stored into what the decoder wants, in memory of its ow
 into again. With CUDA the buffers are pinned and that thread copies on a stream of its own, beside the
 kernels. At most `AHEAD` decoded batches wait.
 
-Only the arrays that the decoder uses are read: the blocks of its layers, and maps only where a module reads
+Only the arrays that a decoder uses are read: the blocks of its layers, and maps only where a module reads
 them. A bank with q and k instead of maps, or with what they derive from, gives the same maps, computed here.
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ from storage import (
 AHEAD = 2
 T = TypeVar("T")
 Choice = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Rows to read, and the classes of their clips."""
+"""Rows to read, and the classes of their clips, (n,) or (decoders, n)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,9 +50,9 @@ class Batch:
     """Features of N rows and the classes of their clips."""
 
     features: list[BlockFeatures]
-    """One per decoder layer, shallow to deep, N rows each."""
-    targets: Int64[torch.Tensor, " n"]
-    """Classes; N of them in training, one per clip of V rows in evaluation."""
+    """One per decoder layer, shallow to deep, N rows each; of several decoders, one per block of any."""
+    targets: Int64[torch.Tensor, "*decoders n"]
+    """Classes; N of them in training, one per clip of V rows in evaluation. Several decoders: a row each."""
 
     def tensors(self) -> Iterator[torch.Tensor]:
         """Everything it holds."""
@@ -66,16 +66,24 @@ class FeatureReader:
 
     Attributes:
         arrays: names of the bank's arrays that are read for it, each once.
+        maps: those of its blocks whose cross-frame maps are wanted.
     """
 
     def __init__(
-        self, bank: Bank, blocks: Sequence[int], *, maps: bool, device: torch.device, dtype: torch.dtype
+        self,
+        bank: Bank,
+        blocks: Sequence[int],
+        *,
+        maps: Collection[int],
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         self.bank = bank
         self.blocks = tuple(blocks)
-        self._modes = {block: bank.spec.attention(block) for block in blocks if maps and bank.spec.frames > 1}
-        self._device = device
-        self._dtype = dtype
+        self.maps = frozenset(maps)
+        self.device = device
+        self.dtype = dtype
+        self._modes = {block: bank.spec.attention(block) for block in blocks if block in self._with_maps()}
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._weights = {block: self._block_weights(block) for block in self._derived()}
         self.arrays = tuple(dict.fromkeys(self._names()))
@@ -91,7 +99,7 @@ class FeatureReader:
         if self._stream is not None:
             self._stream.synchronize()
             for tensor in batch.tensors():  # or its memory could be handed out while a kernel reads it
-                tensor.record_stream(torch.cuda.default_stream(self._device))
+                tensor.record_stream(torch.cuda.default_stream(self.device))
         return batch
 
     def decode(self, stored: Mapping[str, NDArray[Any]]) -> list[BlockFeatures]:
@@ -102,9 +110,9 @@ class FeatureReader:
         tokens = {block: decoded(array_name(block, "out"), values) for block in self._token_blocks()}
         return [self._block(block, tokens, values) for block in self.blocks]
 
-    def targets(self, targets: NDArray[np.int64]) -> Int64[torch.Tensor, " n"]:
+    def targets(self, targets: NDArray[np.int64]) -> Int64[torch.Tensor, "*decoders n"]:
         """Targets on the same device."""
-        return torch.from_numpy(targets).to(self._device)
+        return torch.from_numpy(targets).to(self.device)
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype) -> NDArray[Any]:
         """A buffer to read rows into, pinned where they go on to a CUDA device."""
@@ -133,7 +141,11 @@ class FeatureReader:
         """The values in the decoder's dtype, copied where they may still be those of a buffer: what is
         computed is fp32, what is read is fp16.
         """
-        return values.to(self._dtype, copy=values.dtype == torch.float16)
+        return values.to(self.dtype, copy=values.dtype == torch.float16)
+
+    def _with_maps(self) -> Collection[int]:
+        """Blocks whose maps are read: a single frame has no neighbour."""
+        return self.maps if self.bank.spec.frames > 1 else ()
 
     def _names(self) -> Iterator[str]:
         for name in [array_name(block, "out") for block in self._token_blocks()]:
@@ -151,10 +163,10 @@ class FeatureReader:
 
     def _block_weights(self, block: int) -> dict[str, torch.Tensor]:
         found = block_weights(self.bank.weights, block)
-        return {which: torch.from_numpy(values).to(self._device) for which, values in found.items()}
+        return {which: torch.from_numpy(values).to(self.device) for which, values in found.items()}
 
     def _to_device(self, stored: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(stored).to(self._device, non_blocking=True)
+        return torch.from_numpy(stored).to(self.device, non_blocking=True)
 
 
 def open_features(bank: Bank, task: Task, config: TrainConfig, device: torch.device) -> FeatureReader:
@@ -162,7 +174,7 @@ def open_features(bank: Bank, task: Task, config: TrainConfig, device: torch.dev
     return FeatureReader(
         bank,
         task.blocks,
-        maps=config.decoder.cross_frame,
+        maps=task.blocks if config.decoder.cross_frame else (),
         device=device,
         dtype=feature_dtype(config.precision),
     )
@@ -186,13 +198,13 @@ def _pieces(order: ClipOrder, steps: range, size: int, split: int) -> Iterator[C
     for step in steps:
         rows, targets = order.batch(step, size)
         for piece in np.split(np.arange(size), split):
-            yield rows[piece], targets[piece]
+            yield rows[piece], targets[..., piece]
 
 
 def _whole_clips(clips: LabelledClips, count: int) -> Iterator[Choice]:
     for start in range(0, len(clips), count):
         chosen = slice(start, start + count)
-        yield clips.rows[chosen].reshape(-1), clips.targets[chosen]
+        yield clips.rows[chosen].reshape(-1), clips.targets[..., chosen]
 
 
 def _decoded(reader: FeatureReader, order: Iterator[Choice]) -> Generator[Batch, None, None]:

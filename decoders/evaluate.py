@@ -7,7 +7,8 @@ report is plain JSON: top-1, top-5, accuracy of each class, confusion matrix (ro
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,11 +19,12 @@ from einops import reduce
 from rich.console import Console
 from rich.table import Table
 
-from decoders.clips import class_list, labelled_clips
+from decoders.clips import LabelledClips, class_list, labelled_clips, stacked
 from decoders.config import TrainConfig
-from decoders.dataset import Batch, evaluation_batches, open_features
+from decoders.dataset import Batch, FeatureReader, evaluation_batches, open_features
 from decoders.evl import EVLDecoder, load_evl_weights
 from decoders.precision import autocast, pick_device
+from decoders.shared_reader import SharedReader
 from decoders.task import Task, build_decoder, check_bank
 from storage import Bank
 from training.metrics import ClassificationScores
@@ -59,7 +61,8 @@ def evaluate(
     _check_classes(opened, name, task)
     reader = open_features(opened, task, config, place)
     clips = labelled_clips(opened, split=split, label=name, classes=task.classes, arrays=reader.arrays)
-    scores = score(model, evaluation_batches(reader, clips, EVAL_ROWS), task.classes, config.precision)
+    exam = Exam(model=model, reader=reader, clips=clips, classes=task.classes, precision=config.precision)
+    [scores] = score([exam])
     report = {
         "run": str(run),
         "checkpoint": directory.checkpoint.name if directory.checkpoint else "",
@@ -78,23 +81,39 @@ def evaluate(
     return report
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exam:
+    """A model, and the clips to score it on."""
+
+    model: EVLDecoder
+    reader: FeatureReader
+    clips: LabelledClips
+    classes: Sequence[str]
+    precision: str
+    """fp32, bf16 or fp16."""
+
+
+def score(exams: Sequence[Exam]) -> list[dict[str, Any]]:
+    """Scores of each (see `ClassificationScores.compute`). All are of the same clips, which are read once."""
+    shared = SharedReader([exam.reader for exam in exams])
+    clips = stacked([exam.clips for exam in exams])
+    scores = [ClassificationScores(exam.classes, exam.reader.device) for exam in exams]
+    with closing(evaluation_batches(shared.union, clips, EVAL_ROWS)) as batches:
+        for batch in batches:
+            for exam, found, part in zip(exams, scores, shared.parts(batch), strict=True):
+                found.update(_probabilities(exam, part), part.targets)
+    return [found.compute() for found in scores]
+
+
 @torch.no_grad()
-def score(
-    model: EVLDecoder, batches: Iterator[Batch], classes: Sequence[str], precision: str
-) -> dict[str, Any]:
-    """Scores of a model over evaluation batches (see `ClassificationScores.compute`); the model is in eval
-    mode only here.
-    """
-    device = next(model.parameters()).device
-    scores = ClassificationScores(classes, device)
-    training = model.training
-    model.eval()
-    for batch in batches:
-        with autocast(device, precision):
-            logits = model(batch.features)
-        scores.update(mean_over_views(logits.float(), len(batch.targets)), batch.targets)
-    model.train(training)
-    return scores.compute()
+def _probabilities(exam: Exam, batch: Batch) -> torch.Tensor:
+    """(clips, K) of a batch; the model is in eval mode only here."""
+    training = exam.model.training
+    exam.model.eval()
+    with autocast(exam.reader.device, exam.precision):
+        logits = exam.model(batch.features)
+    exam.model.train(training)
+    return mean_over_views(logits.float(), len(batch.targets))
 
 
 def mean_over_views(logits: torch.Tensor, clips: int) -> torch.Tensor:

@@ -7,48 +7,23 @@ The run directory holds all that going on needs; starting the same command again
 """
 
 import inspect
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from decoders.clips import ClipOrder, LabelledClips, labelled_clips
 from decoders.config import RECIPES, TrainConfig
-from decoders.dataset import FeatureReader, open_features
-from decoders.evl import load_evl_weights
-from decoders.loop import HeldOut, Loop, LossLines, RunData, Trainer, TrainingStopped, Watch, seeded
-from decoders.precision import pick_device
-from decoders.task import Task, build_decoder, check_bank, pose_task
-from storage import Bank
-from training.interrupt import StopRequest
-from training.metrics import MetricsLog, read_metrics
-from training.run import RunDirectory, open_run
+from decoders.head import Diverged, Watch
+from decoders.heads import Entry, TrainResult, train_together
+from decoders.loop import TrainingStopped
+from training.run import RunDirectory
 
 INTERRUPTED = 130
 """Exit code after a signal, as shells count it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainResult:
-    """What a call of `train` did."""
-
-    run: Path
-    """Run directory; its metrics.jsonl has every loss."""
-    steps: int
-    """Steps done in all."""
-    resumed_at: int
-    """Steps done before this call."""
-    seconds: float
-    """Wall time of this call."""
-    scores: dict[str, float]
-    """The newest evaluation: eval_top1 and eval_top5; empty without an eval_split."""
 
 
 def train(
@@ -77,24 +52,11 @@ def train(
         ValueError: the bank cannot serve the config; `run` holds another run (each difference is named).
         Diverged: the loss became infinite or NaN.
     """
-    start = time.perf_counter()
-    place = pick_device(device)
-    train_on, test_on = Bank.open(bank), Bank.open(eval_bank or bank)
-    data = _open_data(config, train_on, test_on, place)
-    document = {"config": asdict(config), "task": data.task.to_json(), "data": data.describe()}
-    session = {"bank": train_on.path, "eval_bank": test_on.path, "device": str(place)}
-    directory = open_run(run, document, session)
-    trainer, done = _begin(config, data.task, directory, place)
-    log = MetricsLog(run, done=done)
-    with closing(log), StopRequest() as stop:
-        Loop(trainer, data, run, LossLines(log, watch)).run(done, stop)
-    return TrainResult(
-        run=run,
-        steps=config.steps,
-        resumed_at=done,
-        seconds=time.perf_counter() - start,
-        scores=_newest_scores(log.path),
-    )
+    entry = Entry(config=config, run=run, watch=watch)
+    [result] = train_together([entry], bank=bank, eval_bank=eval_bank, device=device)
+    if result.diverged:
+        raise Diverged(result.diverged)
+    return result
 
 
 def resume(
@@ -111,44 +73,6 @@ def resume(
     last = directory.sessions()[-1]
     banks = {"bank": bank or last["bank"], "eval_bank": eval_bank or last["eval_bank"]}
     return train(config, run=run, device=device, watch=watch, **banks)
-
-
-def _open_data(config: TrainConfig, bank: Bank, eval_bank: Bank, device: torch.device) -> RunData:
-    task = pose_task(bank, config)
-    reader, clips = _read_split(bank, task, config, config.split, device)
-    held_out = None
-    if config.eval_split:
-        check_bank(task, eval_bank, config)
-        held_out = HeldOut(*_read_split(eval_bank, task, config, config.eval_split, device))
-    return RunData(reader=reader, order=ClipOrder(clips, config.seed), held_out=held_out, task=task)
-
-
-def _read_split(
-    bank: Bank, task: Task, config: TrainConfig, split: str, device: torch.device
-) -> tuple[FeatureReader, LabelledClips]:
-    """What is read of a split, and which clips it has."""
-    reader = open_features(bank, task, config, device)
-    label, classes = config.label, task.classes
-    return reader, labelled_clips(bank, split=split, label=label, classes=classes, arrays=reader.arrays)
-
-
-def _begin(
-    config: TrainConfig, task: Task, directory: RunDirectory, device: torch.device
-) -> tuple[Trainer, int]:
-    """A trainer as the newest checkpoint left it, or a new one; with the steps done."""
-    with seeded(torch.device("cpu"), config.seed, 0):
-        model = build_decoder(task, config)
-    if directory.checkpoint is None:
-        if config.init:
-            load_evl_weights(model, Path(config.init))
-        return Trainer(config, model, device), 0
-    trainer = Trainer(config, model, device)
-    return trainer, trainer.restore(directory.checkpoint)
-
-
-def _newest_scores(path: Path) -> dict[str, float]:
-    lines = [line for line in read_metrics(path) if "eval_top1" in line]
-    return {name: lines[-1][name] for name in ("eval_top1", "eval_top5")} if lines else {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

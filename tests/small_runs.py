@@ -1,5 +1,6 @@
 """A small bank that can be learnt from, and a config that trains on it in a second."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,23 @@ def lines_of(train: int, test: int) -> list[dict[str, Any]]:
 
 
 def write_learnable_bank(
-    path: Path, *, train: int = 20, test: int = 8, spec: BankSpec | None = None, skip: tuple[int, ...] = ()
+    path: Path,
+    *,
+    train: int = 20,
+    test: int = 8,
+    spec: BankSpec | None = None,
+    skip: tuple[int, ...] = (),
+    attributes: Callable[[int], dict[str, str]] = lambda _: {},
 ) -> Path:
-    """Random tokens, those of odd clips brighter in channel 0; the clips in `skip` are recorded as failed."""
+    """Random tokens, those of odd clips brighter in channel 0; the clips in `skip` are recorded as failed.
+    `attributes` gives a clip further ones, by its number.
+    """
     spec = spec or small_spec()
+    lines = lines_of(train, test)
+    for number, line in enumerate(lines):
+        line["attributes"] |= attributes(number)
     with BankWriter(path, spec) as writer:
-        writer.enrol(lines_of(train, test))
+        writer.enrol(lines)
         per_shard = writer.shard_rows // spec.views
         listing = writer.listing.to_pylist()
         for shard in range(-(-len(listing) // per_shard)):

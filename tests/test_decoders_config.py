@@ -1,7 +1,7 @@
 """Recipes and the mistakes a config refuses."""
 
 import json
-from dataclasses import asdict
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +12,7 @@ from decoders.evl import EVLDecoder, TokenShape
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_survive_json_and_say_what_to_expect(name):
     config = RECIPES[name]()
-    assert TrainConfig.from_json(json.loads(json.dumps(asdict(config)))) == config
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     document = RECIPES[name].__doc__
     assert f"framebank train {name} " in document
     assert all(word in document for word in ("Command:", "Hardware:", "Expected:"))
@@ -38,6 +38,15 @@ def test_recipes_of_the_paper(name, layers, width, heads, split, steps):
     assert (config.optim.lr, config.optim.weight_decay, config.optim.decay_vectors) == (4e-4, 0.05, True)
     assert (decoder.dropout, decoder.head_dropout, decoder.cls_init) == (0.5, 0.5, "zeros")
     assert (config.optim.warmup_steps, config.label_smoothing, config.precision) == (0, 0.0, "fp16")
+
+
+def test_a_seed_of_the_order_is_kept_where_it_is_set():
+    config = TrainConfig(seed=3)
+    assert config.order == 3
+    assert "order_seed" not in config.to_json()
+    shared = replace(config, order_seed=0)
+    assert shared.order == 0
+    assert TrainConfig.from_json(shared.to_json()) == shared
 
 
 def test_without_temporal_leaves_only_the_blind_decoder():

@@ -32,7 +32,7 @@ def banks(tmp_path_factory):
 
 
 def reader_of(bank, *, maps=True, dtype=torch.float32, blocks=(2, 3)):
-    return FeatureReader(bank, blocks, maps=maps, device=CPU, dtype=dtype)
+    return FeatureReader(bank, blocks, maps=blocks if maps else (), device=CPU, dtype=dtype)
 
 
 def test_rows_come_in_order_and_dtype(banks):
@@ -203,7 +203,7 @@ def test_ctrl_c_while_waiting_leaves_no_thread(banks):
 def test_batches_reach_a_cuda_device_through_pinned_memory(kept_bank, dtype):
     clips = labelled_clips(kept_bank, split="train", label="label", classes=CLASSES)
     order, cuda = ClipOrder(clips, seed=0), torch.device("cuda")
-    reader = FeatureReader(kept_bank, (2, 3), maps=True, device=cuda, dtype=dtype)
+    reader = FeatureReader(kept_bank, (2, 3), maps=(2, 3), device=cuda, dtype=dtype)
     assert torch.from_numpy(reader.allocate((2, 3), np.dtype(np.float16))).is_pinned()
     for step, batch in enumerate(training_batches(reader, order, range(20), 3, 1)):
         torch.cuda._sleep(1_000_000)  # kernels lie behind, as in training

@@ -42,7 +42,7 @@ def test_report_equals_a_pass_by_hand(bank, run):
     directory, opened = RunDirectory.read(run), Bank.open(bank)
     model = build_decoder(Task.from_json(directory.document["task"]), CONFIG).eval()
     load_evl_weights(model, directory.checkpoint)
-    reader = FeatureReader(opened, (2, 3), maps=True, device=torch.device("cpu"), dtype=torch.float32)
+    reader = FeatureReader(opened, (2, 3), maps=(2, 3), device=torch.device("cpu"), dtype=torch.float32)
     confusion = np.zeros((2, 2), dtype=int)
     rows = {}
     for line in opened.table.to_pylist():

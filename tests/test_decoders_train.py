@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from decoders.config import RECIPES, TrainConfig
-from decoders.loop import Diverged, TrainingStopped
+from decoders.head import Diverged
+from decoders.loop import TrainingStopped
 from decoders.train import ResumeCommand, TrainCommand, main, parse, resume, train
 from storage import Bank
 from tests.small_banks import small_spec

@@ -117,7 +117,7 @@ def test_bank_equals_live_in_every_attention_mode_and_type(live, tmp_path):
         for dtype, tolerance in (("float16", 1e-3), ("int8", 2e-2)):
             bank = write_live_bank(tmp_path / f"{attention}-{dtype}", live, frames, attention, dtype)
             reader = FeatureReader(
-                bank, live.blocks, maps=True, device=torch.device("cpu"), dtype=torch.float32
+                bank, live.blocks, maps=live.blocks, device=torch.device("cpu"), dtype=torch.float32
             )
             logits = live.decoder(reader.read(rows))
             bank.close()

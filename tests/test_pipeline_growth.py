@@ -38,7 +38,7 @@ def files_of(bank: Bank) -> dict[str, bytes]:
 
 
 def reader_of(bank: Bank, blocks: tuple[int, ...]) -> FeatureReader:
-    return FeatureReader(bank, blocks, maps=True, device=torch.device("cpu"), dtype=torch.float32)
+    return FeatureReader(bank, blocks, maps=blocks, device=torch.device("cpu"), dtype=torch.float32)
 
 
 @pytest.mark.parametrize(

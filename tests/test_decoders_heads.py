@@ -1,0 +1,217 @@
+"""Many heads on one read: each as if it were alone."""
+
+import os
+import signal
+import threading
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from decoders.evaluate import evaluate
+from decoders.head import Diverged
+from decoders.heads import train_heads
+from decoders.loop import TrainingStopped
+from decoders.train import resume, train
+from storage import Bank, array_name
+from tests.small_banks import small_spec, write_bank
+from tests.small_runs import CONFIG, DECODER, write_learnable_bank
+from training.checkpoint import list_checkpoints, load_checkpoint
+from training.metrics import read_metrics
+from training.run import RunError
+
+HEADS = {
+    "rate": replace(CONFIG, optim=replace(CONFIG.optim, lr=1e-2, weight_decay=0.2), save_every=3),
+    "wide": replace(CONFIG, decoder=replace(DECODER, qkv_width=16, mlp_ratio=4.0), label_smoothing=0.1),
+    "shallow": replace(CONFIG, decoder=replace(DECODER, layers=1)),
+    "blind": replace(CONFIG, decoder=DECODER.without_temporal(), eval_every=3),
+    "seed": replace(CONFIG, seed=7, order_seed=0),
+    "thirds": replace(CONFIG, label="third"),
+    "short": replace(CONFIG, steps=5, log_every=2),
+}
+WILD = replace(CONFIG, optim=replace(CONFIG.optim, lr=1e30))
+
+
+def attributes(number):
+    return {"third": str(number % 3)} | ({} if number == 4 else {"some": str(number % 2)})
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    return write_learnable_bank(tmp_path_factory.mktemp("heads") / "bank", attributes=attributes)
+
+
+@pytest.fixture(scope="module")
+def alone(bank, tmp_path_factory):
+    """Folder with a solo run of every head."""
+    folder = tmp_path_factory.mktemp("alone")
+    for name, config in HEADS.items():
+        train(config, bank=bank, run=folder / name)
+    return folder
+
+
+def assert_same(folder, expected, names=tuple(HEADS)):
+    """The same identity, log lines, checkpoints and states, to the bit."""
+    for name in names:
+        found, wanted = folder / name, expected / name
+        for file in ("config.json", "metrics.jsonl"):
+            assert (found / file).read_text() == (wanted / file).read_text(), name
+        assert {path.name for path in found.iterdir()} == {path.name for path in wanted.iterdir()}
+        for step in list_checkpoints(wanted):
+            left, right = (load_checkpoint(run / f"checkpoint-{step}.pth") for run in (found, wanted))
+            assert left["next_step"] == right["next_step"]
+            assert left["model"].keys() == right["model"].keys()
+            assert all(torch.equal(left["model"][key], right["model"][key]) for key in left["model"]), name
+            torch.testing.assert_close(left["optimizer"], right["optimizer"], rtol=0, atol=0)
+
+
+@pytest.fixture
+def rows_read(monkeypatch):
+    """How many rows of each array were read."""
+    counts, lock, read = Counter(), threading.Lock(), Bank.read
+
+    def counting(self, name, rows, out=None):
+        with lock:
+            counts[name] += len(rows)
+        return read(self, name, rows, out)
+
+    monkeypatch.setattr(Bank, "read", counting)
+    return counts
+
+
+def die(name, at, head, done, values):
+    if (head, done) == (name, at):
+        raise MemoryError("killed")
+
+
+def interrupt(name, at, head, done, values):
+    if (head, done) == (name, at) and "loss" in values:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_each_head_is_what_it_is_alone(bank, alone, tmp_path):
+    results = train_heads(HEADS, bank=bank, folder=tmp_path)
+    assert_same(tmp_path, alone)
+    assert {name: result.steps for name, result in results.items()} == {
+        name: config.steps for name, config in HEADS.items()
+    }
+    assert all("eval_top1" in result.scores and not result.diverged for result in results.values())
+    lines = {name: (tmp_path / name / "metrics.jsonl").read_text() for name in HEADS}
+    assert len(set(lines.values())) == len(HEADS)
+    assert evaluate(tmp_path / "thirds", bank=bank)["label"] == "third"
+
+
+@pytest.mark.parametrize(
+    ("attention", "dtype"), [("maps", "int8"), ("qk", "float16"), ("derived", "float16"), ("derived", "int8")]
+)
+def test_in_pieces_from_every_kind_of_bank(tmp_path, attention, dtype):
+    spec = small_spec(attention=attention, dtype=dtype, views=2)
+    write_bank(tmp_path / "bank", 10, spec)
+    base = replace(CONFIG, batch_split=3, eval_split="", precision="bf16", steps=4)
+    blind = replace(base, decoder=DECODER.without_temporal())
+    shallow = replace(base, decoder=replace(DECODER, layers=1))
+    heads = {"whole": base, "blind": blind, "shallow": shallow}
+    for name, config in heads.items():
+        train(config, bank=tmp_path / "bank", run=tmp_path / "alone" / name)
+    train_heads(heads, bank=tmp_path / "bank", folder=tmp_path / "heads")
+    assert_same(tmp_path / "heads", tmp_path / "alone", heads)
+    two = {name: heads[name] for name in ("blind", "shallow")}  # maps of one block, tokens of both
+    train_heads(two, bank=tmp_path / "bank", folder=tmp_path / "two")
+    assert_same(tmp_path / "two", tmp_path / "alone", two)
+
+
+def test_every_row_is_read_once(bank, tmp_path, rows_read):
+    train_heads(HEADS | {"blind": replace(HEADS["blind"], eval_every=4)}, bank=bank, folder=tmp_path)
+    trained = CONFIG.steps * CONFIG.batch_size
+    evaluated = 8 * 3  # after 4 and 8 steps all that are due, and `short` after its 5
+    assert set(rows_read) == {array_name(b, tap) for b in (2, 3) for tap in ("out", "map_prev", "map_next")}
+    assert set(rows_read.values()) == {trained + evaluated}
+
+
+def test_what_a_head_needed_is_read_no_more_when_it_is_done(bank, tmp_path, rows_read):
+    big = replace(CONFIG, steps=3, eval_split="")
+    small = replace(HEADS["shallow"], decoder=replace(DECODER, layers=1).without_temporal(), eval_split="")
+    train_heads({"big": big, "small": small}, bank=bank, folder=tmp_path)
+    assert rows_read[array_name(3, "out")] == 8 * CONFIG.batch_size
+    for name in (array_name(2, "out"), array_name(2, "map_prev"), array_name(3, "map_next")):
+        assert rows_read[name] == 3 * CONFIG.batch_size
+
+
+def test_killed_and_gone_on_from_the_head_that_is_furthest_behind(bank, alone, tmp_path, rows_read):
+    with pytest.raises(MemoryError):
+        train_heads(HEADS, bank=bank, folder=tmp_path, watch=partial(die, "seed", 6))
+    assert list_checkpoints(tmp_path / "rate") == [3]
+    assert list_checkpoints(tmp_path / "wide") == [4]
+    rows_read.clear()
+    results = train_heads(HEADS, bank=bank, folder=tmp_path)
+    assert {name: result.resumed_at for name, result in results.items()} == dict.fromkeys(HEADS, 4) | {
+        "rate": 3,
+        "short": 5,
+    }
+    assert_same(tmp_path, alone)
+    trained = rows_read[array_name(2, "map_prev")]
+    assert trained == (8 - 3) * CONFIG.batch_size + 8 * 2  # `rate` and the others after 4 and 8
+    assert [line["step"] for line in read_metrics(tmp_path / "rate" / "metrics.jsonl") if "loss" in line] == [
+        *range(1, 9)
+    ]
+
+
+def test_a_head_may_go_on_by_itself(bank, alone, tmp_path):
+    with pytest.raises(MemoryError):
+        train_heads(HEADS, bank=bank, folder=tmp_path, watch=partial(die, "seed", 6))
+    assert resume(tmp_path / "thirds").resumed_at == 4
+    assert train_heads(HEADS, bank=bank, folder=tmp_path)["thirds"].resumed_at == 8
+    assert_same(tmp_path, alone)
+
+
+def test_stopped_all_save_and_go_on(bank, alone, tmp_path):
+    with pytest.raises(TrainingStopped, match="stopped 7 heads after step 4") as stopped:
+        train_heads(HEADS, bank=bank, folder=tmp_path, watch=partial(interrupt, "wide", 3))
+    for name in HEADS:
+        assert 4 in list_checkpoints(tmp_path / name)
+        assert f"framebank train resume --run {tmp_path / name}" in str(stopped.value)
+    assert set(train_heads(HEADS, bank=bank, folder=tmp_path)) == set(HEADS)
+    assert_same(tmp_path, alone)
+
+
+def test_a_head_that_diverges_drops_out(bank, alone, tmp_path, rows_read):
+    with pytest.raises(Diverged, match="step") as reason:
+        train(WILD, bank=bank, run=tmp_path / "alone" / "wild")
+    rows_read.clear()
+    heads = {"wild": WILD, "shallow": HEADS["shallow"]}
+    results = train_heads(heads, bank=bank, folder=tmp_path)
+    assert results["wild"].diverged == str(reason.value)
+    assert results["wild"].steps < CONFIG.steps
+    assert not results["shallow"].diverged
+    assert_same(tmp_path, alone, ["shallow"])
+    assert_same(tmp_path, tmp_path / "alone", ["wild"])
+    assert rows_read[array_name(2, "out")] < rows_read[array_name(3, "out")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1}, r"others in order_seed \(or else seed\) \(0 in a, 1 in b\)"),
+        ({"batch_size": 4}, r"others in batch_size \(6 in a, 4 in b\)"),
+        (
+            {"split": "test", "batch_split": 2},
+            r"split \('train' in a, 'test' in b\), batch_split \(1 in a",
+        ),
+        ({"precision": "bf16"}, r"precision \('fp32' in a, 'bf16' in b\)"),
+        ({"label": "some"}, r"20 with a 'label' for a and 19 with a 'some' for b"),
+    ],
+)
+def test_heads_that_cannot_read_together(bank, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        train_heads({"a": CONFIG, "b": replace(CONFIG, **changes)}, bank=bank, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_are_directories_and_hold_one_run_each(bank, alone, tmp_path):
+    for names in (["a/b"], [".."], [""], []):
+        with pytest.raises(ValueError, match="names of directories"):
+            train_heads(dict.fromkeys(names, CONFIG), bank=bank, folder=tmp_path)
+    with pytest.raises(RunError, match=r"config\.optim\.lr"):
+        train_heads({"rate": CONFIG}, bank=bank, folder=alone)
