@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import weakref
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,7 @@ from functools import partial
 import pytest
 import torch
 
+from decoders import loop
 from decoders.evaluate import evaluate
 from decoders.head import Diverged
 from decoders.heads import train_heads
@@ -128,6 +130,20 @@ def test_every_row_is_read_once(bank, tmp_path, rows_read):
     evaluated = 8 * 3  # after 4 and 8 steps all that are due, and `short` after its 5
     assert set(rows_read) == {array_name(b, tap) for b in (2, 3) for tap in ("out", "map_prev", "map_next")}
     assert set(rows_read.values()) == {trained + evaluated}
+
+
+def test_a_batch_is_let_go_before_the_next_is_learned_from(bank, tmp_path, monkeypatch):
+    learn, seen = loop._learn, []
+
+    def watched(heads, piece, shared, batch):
+        assert not [ref for ref in seen if ref() is not None]
+        learn(heads, piece, shared, batch)
+        seen.append(weakref.ref(batch.features[0].out))
+
+    monkeypatch.setattr(loop, "_learn", watched)
+    heads = {"a": replace(CONFIG, batch_split=3), "b": replace(CONFIG, batch_split=3, label="third")}
+    train_heads(heads, bank=bank, folder=tmp_path)
+    assert len(seen) == CONFIG.steps * 3
 
 
 def test_what_a_head_needed_is_read_no_more_when_it_is_done(bank, tmp_path, rows_read):
