@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -146,7 +147,7 @@ def _refuse_other_settings(entries: Sequence[Entry]) -> None:
             )
 
 
-def _agreed(config: TrainConfig) -> dict[str, object]:
+def _agreed(config: TrainConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in AGREED} | {"order_seed (or else seed)": config.order}
 
 
