@@ -1,12 +1,12 @@
 """Eight decoders on one read of a bank, against one, and against eight runs one after another.
 
-    python -m benchmarks.heads [--quick] [--folder FOLDER]
+    python -m benchmarks.heads [--quick] [--dtype float16|int8] [--folder FOLDER]
 
-The bank has 32 clips of a ViT-B/16 on 8 frames, 4 blocks with tokens and maps, fp16, 450 MB (quick: 16 small
-clips, 1 MB); a batch is 8 clips in random order. The heads are EVL decoders of 4 layers without maps, and
-again with maps, that differ in seed, rate and decay and share the order of clips. Time is that of steps
-2 to 6 (quick: 2 to 9) of `train` and `train_heads` themselves; opening, first step and saving are left out,
-since a real run has thousands of steps. torch uses all cores.
+The bank has 32 clips of a ViT-B/16 on 8 frames, 4 blocks with tokens and maps, 450 MB in fp16 (quick: 16
+small clips, 1 MB); a batch is 8 clips in random order. The heads are EVL decoders of a layer a block, without
+maps and again with maps, that differ in seed, rate and decay and share the order of clips. Time is that of
+steps 2 to 6 (quick: 2 to 9) of `train` and `train_heads` themselves; opening, first step and saving are left
+out, since a real run has thousands of steps. torch uses all cores.
 
 `eight_over_one`: reading is the limit. Every read of a bank is held up so that all together keep a rate, at
 which one head alone waits for data at least nine tenths of its time (`one_waits`: the share that its thread
@@ -20,7 +20,7 @@ takes longer and reading is a smaller part; reported is the kind that is worse a
 `losses_equal`: every loss of every head is that of its solo run, to the bit.
 
 Keys: `eight_over_one`, `eight_over_sequential`, `eight_over_sequential_kind`, `losses_equal`, `one_waits`,
-`kinds`: the same and seconds a step of each kind.
+`dtype` of the bank, `kinds`: the same and seconds a step of each kind.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -48,11 +49,21 @@ from benchmarks.sample_rows import SampleRows, bank_spec, facts_line, listing_li
 from decoders.config import DecoderConfig, TrainConfig
 from decoders.heads import train_heads
 from decoders.train import train
-from storage import MAPS, POOLED, Bank, BankWriter, ShardWriter, array_layouts, array_name
+from pipeline.keep import as_stored
+from storage import (
+    MAPS,
+    POOLED,
+    ArrayLayout,
+    Bank,
+    BankWriter,
+    ShardWriter,
+    array_layouts,
+    array_name,
+    scales_of,
+)
 from training.optim import OptimConfig
 
 BATCH = 8
-WAITS = 0.9
 LIMITS = {"no_maps": 0.8, "maps": 1.0}
 """Of `eight_over_sequential`."""
 CLASSES = 10
@@ -67,6 +78,8 @@ class Size:
     """Steps whose time counts, after one whose does not."""
     rounds: int
     heads: int = 8
+    waits: float = 0.9
+    """Share of its time that one head waits where reading is the limit."""
 
 
 FULL = Size(SampleRows(clips=32), 5, 3)
@@ -144,8 +157,9 @@ class Race:
         self.bank, self.size = bank, size
         self.configs = {f"head{number}": head(number, size, maps=maps) for number in range(size.heads)}
         taps = ("out", *MAPS) if maps else ("out",)
-        names = {array_name(block, tap) for block in size.rows.blocks for tap in taps}
-        layouts = [layout for layout in Bank(bank).layouts.values() if layout.name in names]
+        names = [array_name(block, tap) for block in size.rows.blocks for tap in taps]
+        known = Bank(bank).layouts
+        layouts = [known[each] for name in names for each in (name, *scales_of(name, known))]
         row = sum(np.dtype(layout.dtype).itemsize * int(np.prod(layout.row_shape)) for layout in layouts)
         self.batch_bytes = BATCH * row
 
@@ -166,9 +180,9 @@ class Race:
     def slow(self) -> dict[str, float]:
         """One head and all where reading is the limit: the rate goes down until one waits long enough."""
         one = self.alone("head0")
-        rate = self.batch_bytes * self.size.steps / one.computing * (1 - WAITS)
-        while one.waiting < WAITS:
-            rate *= 0.95
+        rate = self.batch_bytes * self.size.steps / one.computing * (1 - self.size.waits)
+        while one.waiting < self.size.waits:
+            rate *= 0.9
             with Network(rate).under_banks():
                 one = self.alone("head0")
         with Network(rate).under_banks():
@@ -208,16 +222,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Eight decoders on one read of a bank.")
     parser.add_argument("--quick", action="store_true", help="small rows")
     parser.add_argument("--folder", type=Path, help="where files are made (default: the temporary folder)")
+    parser.add_argument("--dtype", choices=["float16", "int8"], default="float16", help="of the bank")
     options = parser.parse_args()
-    figures = measure(QUICK if options.quick else FULL, folder=options.folder)
+    figures = measure(QUICK if options.quick else FULL, dtype=options.dtype, folder=options.folder)
     _print_table(figures)
     write_result("heads-quick" if options.quick else "heads", figures)
 
 
-def measure(size: Size, *, folder: Path | None = None) -> dict[str, Any]:
+def measure(size: Size, *, dtype: str = "float16", folder: Path | None = None) -> dict[str, Any]:
     """All figures; the bank lies in a folder within `folder` meanwhile."""
     with work_folder(folder, 2 * size.rows.bytes) as place:
-        write_bank(place / "bank", size.rows)
+        write_bank(place / "bank", size.rows, dtype)
         kinds = {}
         for kind in LIMITS:
             race = Race(place / "bank", size, maps=kind == "maps")
@@ -229,6 +244,7 @@ def measure(size: Size, *, folder: Path | None = None) -> dict[str, Any]:
         "eight_over_sequential_kind": worse,
         "losses_equal": all(figures["losses_equal"] for figures in kinds.values()),
         "one_waits": min(figures["one_waits"] for figures in kinds.values()),
+        "dtype": dtype,
         "kinds": kinds,
         "bars": {"eight_over_one": 1.5, "eight_over_sequential": LIMITS[worse]},
     }
@@ -250,11 +266,13 @@ def head(number: int, size: Size, *, maps: bool) -> TrainConfig:
     )
 
 
-def write_bank(path: Path, rows: SampleRows) -> None:
+def write_bank(path: Path, rows: SampleRows, dtype: str) -> None:
     """A bank of the rows with maps of equal shares, labelled by number."""
-    spec = bank_spec(rows, attention="maps")
-    shapes = {layout.name: layout.row_shape for layout in array_layouts(spec) if layout.name.endswith(MAPS)}
-    maps = {name: np.full(shape, 1 / shape[-1], np.float16) for name, shape in shapes.items()}
+    spec = bank_spec(rows, attention="maps", dtype=dtype)
+    layouts = {layout.name: layout for layout in array_layouts(spec)}
+    shapes = {name: layout.row_shape for name, layout in layouts.items() if name.endswith(MAPS)}
+    shares = {name: np.full(shape, 1 / shape[-1], np.float16) for name, shape in shapes.items()}
+    maps = stored(shares, layouts)
     pooled = {POOLED: np.zeros((rows.frames, spec.backbone.embed), np.float16)}
     with BankWriter(path, spec) as writer:
         writer.enrol([listing_line(clip) | {"label": clip % CLASSES} for clip in range(rows.clips)])
@@ -262,8 +280,18 @@ def write_bank(path: Path, rows: SampleRows) -> None:
             clips = range(first, min(first + writer.shard_rows, rows.clips))
             with ShardWriter(path, shard, run=writer.run) as file:
                 for clip in clips:
-                    file.append(clip, tokens_of(rows, clip) | maps | pooled)
+                    file.append(clip, stored(tokens_of(rows, clip), layouts) | maps | pooled)
                 file.commit([facts_line(clip) for clip in clips], {})
+
+
+def stored(
+    values: Mapping[str, NDArray[np.float16]], layouts: Mapping[str, ArrayLayout]
+) -> dict[str, np.ndarray]:
+    """A row of some arrays in the types that the bank keeps, with their scales."""
+    found: dict[str, torch.Tensor] = {}
+    for name, value in values.items():
+        found |= as_stored(name, torch.from_numpy(value).float(), layouts[name].dtype)
+    return {name: value.numpy() for name, value in found.items()}
 
 
 def tokens_of(rows: SampleRows, clip: int) -> dict[str, NDArray[np.float16]]:
