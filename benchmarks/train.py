@@ -52,8 +52,8 @@ from decoders.clips import ClipOrder, labelled_clips
 from decoders.config import DecoderConfig, TrainConfig
 from decoders.dataset import open_features, training_batches
 from decoders.evl import EVLDecoder, TokenShape
-from decoders.loop import Trainer
 from decoders.task import build_decoder, pose_task
+from decoders.trainer import Trainer
 from storage import BackboneSpec, Bank, BankSpec, BankWriter, Kept, ShardWriter
 from training.optim import make_adamw
 
@@ -135,10 +135,10 @@ def bank_steps(path: Path) -> Iterator[None]:
     clips = labelled_clips(bank, split="", label="label", classes=task.classes, arrays=reader.arrays)
     trainer = Trainer(config, build_decoder(task, config), device)
     steps = range(config.steps)
-    batches = training_batches(reader, ClipOrder(clips, config.seed), steps, config.batch_size, 1)
+    batches = training_batches(reader, ClipOrder(clips, config.order), steps, config.batch_size, 1)
     with closing(batches):
         for number in steps:
-            trainer.step(number, batches)
+            trainer.learn(number, 0, next(batches))
             yield
 
 
