@@ -33,12 +33,10 @@ import psutil
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.disk import work_folder
 from benchmarks.interrupted import left_by, more, standing
-from benchmarks.result import write_result
+from benchmarks.result import print_figures, write_result
 from benchmarks.sample_rows import BATCH, SampleRows, write_bank
 from storage import Bank, RowLoader, RowOrder, array_name
 
@@ -58,7 +56,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows, rounds = (SampleRows(clips=16), 7) if options.quick else (SampleRows(clips=104), 11)
     figures = measure(rows, rounds=rounds, folder=options.folder)
-    _print_table(figures)
+    print_figures(f"{figures['gigabytes']} GB in random order, page cache warm", figures)
     write_result("bank_loader-quick" if options.quick else "bank_loader", figures)
 
 
@@ -177,13 +175,6 @@ def growth(race: Race) -> float:
         race.train(race.epoch_steps)
         held.append(psutil.Process().memory_info().rss)
     return round((held[-1] - held[0]) / 1e6, 2)
-
-
-def _print_table(figures: dict[str, Any]) -> None:
-    table = Table("figure", "value", title=f"{figures['gigabytes']} GB in random order, page cache warm")
-    for name, value in figures.items():
-        table.add_row(name, str(value))
-    Console(stderr=True).print(table)
 
 
 if __name__ == "__main__":

@@ -35,11 +35,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bank_readers import BANK_FORMATS, read_framebank
-from benchmarks.disk import bytes_from_disk, evict, files_of, read_through, work_folder
+from benchmarks.disk import evict, files_of, read_through, work_folder
 from benchmarks.result import write_result
 from benchmarks.rivals import FILE_FORMATS, Format, Reader
 from benchmarks.rounds import Clock, ratio, rounded, speed
 from benchmarks.sample_rows import SampleRows, row_ends
+from pipeline.disk_rate import bytes_fetched
 
 PASSES = 3
 BARS = {"over_npy": 1.5, "over_safetensors": 1.0, "over_zarr": 4.0, "cold_over_sequential": 0.9}
@@ -151,13 +152,13 @@ def cold_rounds(place: Path, rows: SampleRows, rounds: int) -> dict[str, Any]:
     orders, random, sequential, read = rows.orders(1), [], [], 0
     for _ in range(rounds):
         evict([big, *files_of(bank)])
-        before = bytes_from_disk()
+        before = bytes_fetched()
         random.append(timed(read_framebank(bank, rows), next(orders), rows))
         clock = Clock()
         with clock:
             read_through(big)
         sequential.append(clock.seconds)
-        read += bytes_from_disk() - before
+        read += bytes_fetched() - before
     return {
         "cold_over_sequential": ratio(sequential, random),
         "cold": {

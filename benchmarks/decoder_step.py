@@ -38,17 +38,14 @@ from typing import Any
 import psutil
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from backbones.maps import cross_frame_maps
-from benchmarks.result import write_result
+from benchmarks.result import print_figures, write_result
 from benchmarks.rounds import ratio, rounded
 from benchmarks.textbook_evl import textbook_logits, textbook_maps
 from decoders.config import DecoderConfig
 from decoders.evl import BlockFeatures, EVLDecoder, TokenShape
-from decoders.precision import autocast
 
 BARS = {
     "fp32_over_textbook": 4,
@@ -107,11 +104,9 @@ class Case:
         state = dict(self.model.named_parameters())
         return self._learn(textbook_logits(state, inputs, heads=self.heads, grid=self.grid))
 
-    def ours(self, features: list[BlockFeatures], precision: str = "fp32") -> Tensor:
+    def ours(self, features: list[BlockFeatures]) -> Tensor:
         """A step of ours; its logits."""
-        with autocast(torch.device("cpu"), precision):
-            logits = self.model(features)
-        return self._learn(logits.float())
+        return self._learn(self.model(features))
 
     def _learn(self, logits: Tensor) -> Tensor:
         self.model.zero_grad(set_to_none=True)
@@ -133,7 +128,7 @@ def main() -> None:
         print(peak_bytes(size, options.memory))
         return
     figures = measure(size) | memory(quick=options.quick)
-    _print_table(figures)
+    print_figures("a decoder's step, 1 thread", figures)
     write_result("decoder_step-quick" if options.quick else "decoder_step", {**figures, "bars": BARS})
 
 
@@ -145,11 +140,11 @@ def measure(size: Size) -> dict[str, Any]:
         case.features(torch.bfloat16),
         plain.features(torch.float32),
     )
-    logits, of_half = case.ours(full), case.ours(half, "bf16")
+    logits, of_half = case.ours(full), case.ours(half)
     steps: dict[str, Callable[[], object]] = {
         "textbook": case.textbook,
         "fp32": lambda: case.ours(full),
-        "bf16": lambda: case.ours(half, "bf16"),
+        "bf16": lambda: case.ours(half),
         "no_maps_textbook": plain.textbook,
         "no_maps": lambda: plain.ours(bare),
         "pass": _memory_pass(),
@@ -222,13 +217,6 @@ def _seconds(step: Callable[[], object]) -> float:
     start = time.process_time()
     step()
     return time.process_time() - start
-
-
-def _print_table(figures: Mapping[str, Any]) -> None:
-    table = Table("figure", "value", title="a decoder's step, 1 thread")
-    for name, value in figures.items():
-        table.add_row(name, str(value))
-    Console(stderr=True).print(table)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 came from the disk.
 """
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import psutil
+from pipeline.disk_rate import forget
 
 
 @contextmanager
@@ -32,14 +31,9 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def evict(paths: Iterable[Path]) -> None:
-    """Drop files from the page cache; they are synced first, since dirty pages would stay."""
+    """Drop files from the page cache."""
     for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
+        forget(path)
 
 
 def read_through(path: Path, *, block: int = 4 * 2**20) -> int:
@@ -49,8 +43,3 @@ def read_through(path: Path, *, block: int = 4 * 2**20) -> int:
         while got := file.readinto(buffer):
             total += got
     return total
-
-
-def bytes_from_disk() -> int:
-    """What this process has had read from disks so far; the page cache does not count."""
-    return psutil.Process().io_counters().read_bytes

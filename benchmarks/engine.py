@@ -27,10 +27,8 @@ from typing import Any
 import numpy as np
 import psutil
 import ray
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.result import write_result
+from benchmarks.result import print_figures, write_result
 from pipeline.cluster import connect
 from pipeline.engine import Engine, Stages
 
@@ -65,7 +63,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few encoders and shards")
     quick: bool = parser.parse_args().quick
     figures = measure(CASES[:2] if quick else CASES, FREE)
-    _print_table(figures)
+    print_figures(f"simulated encoders, {os.cpu_count()} cores", figures)
     write_result("engine-quick" if quick else "engine", figures)
 
 
@@ -126,13 +124,6 @@ def busy_share(stays: list[Stay]) -> float:
         raise ValueError("the encoders were never all at work; give them more shards")
     spent = sum(max(0.0, min(ended, end) - max(began, start)) for _, began, ended in stays)
     return round(spent / (end - start) / len(encoders), 3)
-
-
-def _print_table(figures: dict[str, Any]) -> None:
-    table = Table("figure", "value", title=f"simulated encoders, {os.cpu_count()} cores")
-    for name, value in figures.items():
-        table.add_row(name, str(value))
-    Console(stderr=True).print(table)
 
 
 if __name__ == "__main__":

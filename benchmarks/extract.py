@@ -22,20 +22,18 @@ import argparse
 import multiprocessing
 import os
 import time
-from fractions import Fraction
 from io import StringIO
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
-import av
 import numpy as np
 import psutil
 from rich.console import Console
-from rich.table import Table
 
 from backbones.config import BackboneConfig, Precision
 from benchmarks.disk import work_folder
-from benchmarks.result import write_result
+from benchmarks.result import print_figures, write_result
+from benchmarks.video_files import write_video
 from pipeline.config import ExtractConfig
 from pipeline.extract import extract
 from storage import Bank, BankWriter, ShardWriter, array_layouts
@@ -55,7 +53,7 @@ def main() -> None:
     arguments = parser.parse_args()
     name = "ViT-S-32" if arguments.quick else "ViT-B-16"
     figures = {"model": name, "precision": arguments.precision, **measure(name, arguments.precision)}
-    _print_table(figures)
+    print_figures("extraction against a bare loop", figures)
     ending = "-quick" * arguments.quick + f"-{arguments.precision}" * (arguments.precision != "bf16")
     write_result(f"extract{ending}", figures | {"bars": BARS})
 
@@ -113,16 +111,14 @@ def bare_loop(config: ExtractConfig, barrier: Any, results: Any) -> None:
     import torch
 
     from backbones.taps import FrozenTower
-    from backbones.weights import load_clip
     from pipeline.encode import encode_rows
+    from pipeline.request import build_spec, load_tower
 
     torch.set_num_threads(1)
-    spec = Bank(config.bank).spec if Path(config.bank).exists() else None
-    clip = load_clip(config.backbone)
-    depth = FrozenTower(clip.model.visual, (), clip.mean, clip.std).depth
-    blocks = range(depth - config.last_blocks, depth)
-    tower = FrozenTower(clip.model.visual, blocks, clip.mean, clip.std)
-    layouts = list(array_layouts(spec or spec_of(config)))
+    loaded = load_tower(config)
+    spec, clip = build_spec(config, loaded), loaded.clip
+    tower = FrozenTower(clip.model.visual, spec.kept[0].token_blocks, clip.mean, clip.std)
+    layouts = list(array_layouts(spec))
     paths = sorted(Path(config.source).iterdir())[:BATCH]
     frames = np.stack([decode_views(Clip(key=p.name, path=str(p)), config.views).frames[0] for p in paths])
     encode_rows(tower, frames, layouts)
@@ -132,13 +128,6 @@ def bare_loop(config: ExtractConfig, barrier: Any, results: Any) -> None:
         encode_rows(tower, frames, layouts)
     results.put((time.perf_counter() - began) / BARE_ROUNDS / BATCH)
     barrier.wait()
-
-
-def spec_of(config: ExtractConfig) -> Any:
-    """The spec of a bank that is not there yet."""
-    from pipeline.request import build_spec, load_tower
-
-    return build_spec(config, load_tower(config))
 
 
 def decode_seconds(config: ExtractConfig) -> float:
@@ -184,24 +173,8 @@ def draw_video(path: Path, seed: int) -> None:
     """A drifting texture, 320 x 240, H.264."""
     rng = np.random.default_rng(seed)
     texture = rng.integers(0, 255, (30, 40, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-    with av.open(str(path), "w") as container:
-        stream = cast(
-            av.VideoStream, container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
-        )
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        for number in range(LENGTH):
-            pixels = np.ascontiguousarray(np.roll(texture, (2 * number, 3 * number), (0, 1)))
-            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            picture.pts, picture.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
-
-
-def _print_table(figures: dict[str, Any]) -> None:
-    table = Table("figure", "value", title="extraction against a bare loop")
-    for name, value in figures.items():
-        table.add_row(name, str(value))
-    Console(stderr=True).print(table)
+    frames = (np.roll(texture, (2 * number, 3 * number), (0, 1)) for number in range(LENGTH))
+    write_video(path, frames, "libx264", "yuv420p", {"preset": "veryfast"})
 
 
 if __name__ == "__main__":

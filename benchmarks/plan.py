@@ -25,24 +25,22 @@ import resource
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from io import StringIO
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import av
 import numpy as np
 import psutil
 import ray
 from rich.console import Console
-from rich.table import Table
 
 from backbones.config import BackboneConfig
 from benchmarks.bank_write import draw_row
 from benchmarks.disk import work_folder
-from benchmarks.result import write_result
+from benchmarks.result import print_figures, write_result
 from benchmarks.sample_rows import facts_line
+from benchmarks.video_files import write_video
 from pipeline.aside import Aside
 from pipeline.cluster import connect
 from pipeline.config import ExtractConfig, origin
@@ -83,7 +81,7 @@ def main() -> None:
         figures = measure_plan(folder, 50_000 if quick else CLIPS, 400 if quick else SIMULATED)
         ray.shutdown()
         figures |= measure_resume(folder, 5000 if quick else RESUMED)
-    _print_table(figures)
+    print_figures("before anything is encoded", figures)
     write_result("plan-quick" if quick else "plan", figures | {"bars": BARS})
 
 
@@ -244,23 +242,8 @@ def write_list(path: Path, names: Any) -> None:
 
 def draw_video(path: Path, seed: int) -> None:
     """Four frames of coarse noise, in MPEG-4."""
-    rng = np.random.default_rng(seed)
-    with av.open(str(path), "w") as container:
-        stream = cast(av.VideoStream, container.add_stream("mpeg4", rate=25))
-        stream.width = stream.height = SIZE
-        for number in range(4):
-            pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            picture.pts, picture.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
-
-
-def _print_table(figures: dict[str, Any]) -> None:
-    table = Table("figure", "value", title="before anything is encoded")
-    for name, value in figures.items():
-        table.add_row(name, str(value))
-    Console(stderr=True).print(table)
+    pixels = np.random.default_rng(seed).integers(0, 255, (4, 8, 8, 3), dtype=np.uint8)
+    write_video(path, pixels.repeat(8, 1).repeat(8, 2), "mpeg4", "yuv420p")
 
 
 if __name__ == "__main__":

@@ -16,9 +16,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
 import av
 import numpy as np
@@ -27,6 +25,7 @@ from rich.table import Table
 
 from backbones.config import BackboneConfig
 from benchmarks.result import write_result
+from benchmarks.video_files import write_video
 from pipeline.config import ExtractConfig
 from pipeline.extract import extract
 from storage import POOLED, Bank
@@ -66,7 +65,8 @@ def prepare(originals: list[Path], folder: Path) -> None:
         (folder / original.name).write_bytes(original.read_bytes())
         frames = list(read_frames(original))
         for ending, (codec, pixels, options) in COPIES.items():
-            write_copy(folder / f"{original.stem}.{ending}", frames, codec, pixels, options)
+            pictures = (frame.to_ndarray(format="rgb24") for frame in frames)
+            write_video(folder / f"{original.stem}.{ending}", pictures, codec, pixels, options)
     whole = originals[0].read_bytes()
     (folder / "truncated.avi").write_bytes(whole[: len(whole) // 3])
     (folder / "empty.mp4").write_bytes(b"")
@@ -78,20 +78,6 @@ def read_frames(path: Path) -> Iterator[av.VideoFrame]:
     """Every decoded frame."""
     with av.open(str(path)) as container:
         yield from container.decode(video=0)
-
-
-def write_copy(
-    path: Path, frames: list[av.VideoFrame], codec: str, pixels: str, options: dict[str, str]
-) -> None:
-    """Encode frames at 25 a second."""
-    with av.open(str(path), "w") as container:
-        stream = cast(av.VideoStream, container.add_stream(codec, rate=25, options=options))
-        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, pixels
-        for number, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")
-            picture.pts, picture.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
 
 
 def write_sound(path: Path) -> None:

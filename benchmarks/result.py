@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from rich.console import Console
+from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "open_clip_torch", "zarr", "ray", "numpy")
@@ -25,6 +27,14 @@ def write_result(name: str, figures: Mapping[str, Any], *, folder: Path = RESULT
     path = folder / f"{name}.json"
     path.write_text(json.dumps({**figures, "setting": setting()}, indent=2) + "\n")
     print(json.dumps(dict(figures)))
+
+
+def print_figures(title: str, figures: Mapping[str, Any]) -> None:
+    """A line per figure, for people, on the error stream."""
+    table = Table("figure", "value", title=title)
+    for name, value in figures.items():
+        table.add_row(name, str(value))
+    Console(stderr=True).print(table)
 
 
 def setting() -> dict[str, Any]:

@@ -35,18 +35,16 @@ import psutil
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from backbones.config import BackboneConfig
 from backbones.taps import FrozenTower
 from backbones.weights import load_clip
-from benchmarks.bank_write import draw_row
 from benchmarks.disk import work_folder
-from benchmarks.result import write_result
+from benchmarks.labelled_bank import CLASSES, write_bank
+from benchmarks.result import print_figures, write_result
 from benchmarks.rounds import ratio, rounded
-from benchmarks.sample_rows import facts_line, listing_line
+from benchmarks.sample_rows import SampleRows
 from benchmarks.textbook_evl import textbook_logits, textbook_maps
 from decoders.clips import ClipOrder, labelled_clips
 from decoders.config import DecoderConfig, TrainConfig
@@ -54,11 +52,11 @@ from decoders.dataset import open_features, training_batches
 from decoders.evl import EVLDecoder, TokenShape
 from decoders.task import build_decoder, pose_task
 from decoders.trainer import Trainer
-from storage import BackboneSpec, Bank, BankSpec, BankWriter, Kept, ShardWriter
+from storage import Bank
 from training.optim import make_adamw
 
 FORMS = ("bank", "online", "end_to_end")
-CLIPS, FRAMES, LAYERS, CLASSES = 32, 8, 4, 8
+CLIPS, FRAMES, LAYERS = 32, 8, 4
 BATCH = {"bank": 8, "online": 8, "end_to_end": 2}
 STEPS = {"bank": 8, "online": 1, "end_to_end": 1}
 ROUNDS = 2
@@ -78,7 +76,7 @@ def main() -> None:
         print(json.dumps(run(options.form, model, options.bank)))
         return
     figures = {"model": model, **measure(model, quick=options.quick)}
-    _print_table(figures)
+    print_figures("training from a bank and without one", figures)
     write_result("train-quick" if options.quick else "train", figures | {"bars": BARS})
 
 
@@ -87,7 +85,7 @@ def measure(model: str, *, quick: bool) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {form: [] for form in FORMS}
     peaks = dict.fromkeys(FORMS, 0)
     with work_folder(None, CLIPS * 3 * 10**7) as folder:
-        write_bank(folder / "bank", tower_of(model))
+        write_bank(folder / "bank", rows_of(tower_of(model)), "float16")
         for _, form in itertools.product(range(ROUNDS), FORMS):
             command = [
                 sys.executable,
@@ -206,39 +204,10 @@ def tower_of(model: str) -> FrozenTower:
     return FrozenTower(clip.model.visual, range(depth - LAYERS, depth), clip.mean, clip.std)
 
 
-def write_bank(path: Path, tower: FrozenTower) -> None:
-    """A bank of drawn values as the tower's would be."""
-    backbone = BackboneSpec(
-        name="benchmark",
-        weights="0" * 64,
-        precision="fp32",
-        quick_gelu=True,
-        width=tower.width,
-        heads=tower.heads,
-        depth=tower.depth,
-        grid=tower.grid,
-        embed=tower.embed,
-    )
-    kept = Kept(blocks=tuple(tower.blocks), attention="maps")
-    spec = BankSpec(backbone=backbone, frames=FRAMES, views=1, video={}, kept=(kept,))
-    with BankWriter(path, spec, shard_rows=CLIPS) as writer:
-        names = [f"class {clip % CLASSES}" for clip in range(CLIPS)]
-        lines = [listing_line(clip) for clip in range(CLIPS)]
-        writer.enrol(
-            line | {"label": clip % CLASSES, "class_name": names[clip]} for clip, line in enumerate(lines)
-        )
-        values = [draw_row(spec, seed) for seed in range(4)]
-        with ShardWriter(path, 0, run=writer.run) as file:
-            for clip in range(CLIPS):
-                file.append(clip, values[clip % len(values)])
-            file.commit([facts_line(clip) for clip in range(CLIPS)], {})
-
-
-def _print_table(figures: dict[str, Any]) -> None:
-    table = Table("figure", "value", title="training from a bank and without one")
-    for name, value in figures.items():
-        table.add_row(name, str(value))
-    Console(stderr=True).print(table)
+def rows_of(tower: FrozenTower) -> SampleRows:
+    """Rows as the tower's would be."""
+    blocks = tuple(tower.blocks)
+    return SampleRows(clips=CLIPS, blocks=blocks, frames=FRAMES, grid=tower.grid, width=tower.width)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import torch
 from backbones.config import BackboneConfig
 from backbones.taps import FrozenTower
 from backbones.weights import load_clip
-from benchmarks.train import LAYERS, bank_steps, end_to_end_steps, online_steps, write_bank
+from benchmarks.labelled_bank import write_bank
+from benchmarks.train import LAYERS, bank_steps, end_to_end_steps, online_steps, rows_of
 from tests.small_clips import write_config
 
 
@@ -15,7 +16,7 @@ def small_tower(folder) -> FrozenTower:
 
 
 def test_every_form_takes_steps(tmp_path):
-    write_bank(tmp_path / "bank", small_tower(tmp_path))
+    write_bank(tmp_path / "bank", rows_of(small_tower(tmp_path)), "float16")
     for steps in (bank_steps(tmp_path / "bank"), online_steps(small_tower(tmp_path))):
         next(steps)
         next(steps)
