@@ -23,7 +23,7 @@ from decoders.clips import LabelledClips, class_list, labelled_clips, stacked
 from decoders.config import TrainConfig
 from decoders.dataset import Batch, FeatureReader, evaluation_batches, open_features
 from decoders.evl import EVLDecoder, load_evl_weights
-from decoders.precision import autocast, pick_device
+from decoders.precision import pick_device
 from decoders.shared_reader import SharedReader
 from decoders.task import Task, build_decoder, check_bank
 from storage import Bank
@@ -61,7 +61,7 @@ def evaluate(
     _check_classes(opened, name, task)
     reader = open_features(opened, task, config, place)
     clips = labelled_clips(opened, split=split, label=name, classes=task.classes, arrays=reader.arrays)
-    exam = Exam(model=model, reader=reader, clips=clips, classes=task.classes, precision=config.precision)
+    exam = Exam(model=model, reader=reader, clips=clips, classes=task.classes)
     [scores] = score([exam])
     report = {
         "run": str(run),
@@ -89,8 +89,6 @@ class Exam:
     reader: FeatureReader
     clips: LabelledClips
     classes: Sequence[str]
-    precision: str
-    """fp32, bf16 or fp16."""
 
 
 def score(exams: Sequence[Exam]) -> list[dict[str, Any]]:
@@ -110,10 +108,9 @@ def _probabilities(exam: Exam, batch: Batch) -> torch.Tensor:
     """(clips, K) of a batch; the model is in eval mode only here."""
     training = exam.model.training
     exam.model.eval()
-    with autocast(exam.reader.device, exam.precision):
-        logits = exam.model(batch.features)
+    logits = exam.model(batch.features)
     exam.model.train(training)
-    return mean_over_views(logits.float(), len(batch.targets))
+    return mean_over_views(logits, len(batch.targets))
 
 
 def mean_over_views(logits: torch.Tensor, clips: int) -> torch.Tensor:

@@ -139,7 +139,6 @@ class Head:
             reader=held_out.reader,
             clips=held_out.clips,
             classes=self.data.task.classes,
-            precision=self.config.precision,
         )
 
     def write_scores(self, scores: Mapping[str, float]) -> None:

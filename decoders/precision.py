@@ -1,7 +1,5 @@
 """Devices and precisions: features in fp32, bf16 or fp16; the decoder's weights and arithmetic stay fp32."""
 
-from contextlib import AbstractContextManager
-
 import torch
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -21,8 +19,3 @@ def pick_device(name: str) -> torch.device:
 def feature_dtype(precision: str) -> torch.dtype:
     """The dtype in which features are handed to the decoder."""
     return _DTYPES[precision]
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context of a forward pass, for what may lie around the decoder; does nothing in fp32."""
-    return torch.autocast(device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")

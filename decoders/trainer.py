@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from decoders.config import TrainConfig
 from decoders.dataset import Batch
 from decoders.evl import EVLDecoder, load_evl_weights
-from decoders.precision import autocast
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.optim import learning_rate, make_adamw, set_learning_rate
 
@@ -52,9 +51,8 @@ class Trainer:
         return torch.stack(self._losses).sum()
 
     def _backward(self, batch: Batch) -> torch.Tensor:
-        with autocast(self.device, self.config.precision):
-            logits = self.model(batch.features)
-        loss = F.cross_entropy(logits.float(), batch.targets, label_smoothing=self.config.label_smoothing)
+        logits = self.model(batch.features)
+        loss = F.cross_entropy(logits, batch.targets, label_smoothing=self.config.label_smoothing)
         loss = loss / self.config.batch_split
         self.scaler.scale(loss).backward()
         return loss.detach()
