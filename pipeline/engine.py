@@ -17,7 +17,6 @@ one, and its shards are handed out anew; making a shard twice gives the same byt
 workers down is left out, the others go on, and the run says so at its end.
 """
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 from pipeline.errors import ExtractionError
+from pipeline.host import Host
 
 IN_ENCODER = 2
 """Shards that an encoder holds: one in the tower, one being written."""
@@ -84,28 +84,6 @@ class Encoder:
     alive: bool = False
     loaded: bool = False
     held: int = 0
-
-
-class Host:
-    """The actor: an encoder, made while the first tasks are being decoded."""
-
-    def __init__(self, make: Callable[[], Callable[..., Any]]) -> None:
-        self.make, self.lock = make, threading.Lock()
-        self.encode: Callable[..., Any] | None = None
-
-    def ready(self) -> None:
-        """Answers once the actor runs."""
-
-    def load(self) -> None:
-        """Make the encoder, if nobody has."""
-        with self.lock:
-            self.encode = self.encode or self.make()
-
-    def run(self, task: Any, *decoded: Any) -> Any:
-        """One task."""
-        self.load()
-        assert self.encode is not None
-        return self.encode(task, [outcome for part in decoded for outcome in part])
 
 
 class Engine(Generic[T, R]):

@@ -151,13 +151,14 @@ def run_tasks(
     Raises:
         ExtractionError: a worker failed, or died again and again.
     """
-    first = next(iter(tasks := iter(tasks)), None)
+    left = iter(tasks)
+    first = next(left, None)
     if first is None:
         return
     connect()
     engine = Engine(stages_of(config, writer, part), progress.say)
     try:
-        for report in engine.run(chain([first], tasks)):
+        for report in engine.run(chain([first], left)):
             progress.add(report, engine.alive)
     except ExtractionError:
         raise

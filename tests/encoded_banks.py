@@ -9,7 +9,7 @@ from pipeline.decode_worker import DecodeOutcome, failure
 from pipeline.encode import ShardEncoder
 from pipeline.listing import list_source
 from pipeline.plan import Plan
-from pipeline.request import build_spec, frozen_weights, load_tower
+from pipeline.request import bank_request, load_tower
 from pipeline.task import EncoderConfig, ShardTask, clip_of
 from storage import WRITTEN, BankWriter
 from tests.small_clips import write_config
@@ -39,8 +39,7 @@ def encode_bank(folder: Path, **changes: Any) -> ExtractConfig:
     }
     config = ExtractConfig(**(values | changes))
     tower = load_tower(config)
-    spec = build_spec(config, tower)
-    weights = frozen_weights(tower.tower, spec)
+    spec, weights = bank_request(config, tower)
     with BankWriter(
         config.bank, spec, shard_rows=config.shard_rows, grow=True, weights=weights, made=origin(config)
     ) as writer:
