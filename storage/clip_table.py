@@ -7,6 +7,9 @@ the listing joined with the facts. Nothing in them depends on when or where a ro
 gives equal bytes.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow makes the functions of its compute module when it is imported)
+
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
