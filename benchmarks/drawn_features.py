@@ -17,9 +17,10 @@ from backbones.maps import cross_frame_maps
 from backbones.taps import FrozenTower
 from backbones.weights import load_clip
 from decoders.clips import ClipOrder, LabelledClips
-from decoders.config import TrainConfig, shapes
+from decoders.config import TrainConfig
 from decoders.dataset import Batch
 from decoders.evl import BlockFeatures, EVLDecoder, TokenShape
+from decoders.recipes import shapes
 from decoders.trainer import Trainer, seeded
 from demo.motion import MOTIONS, paint_clip
 from demo.world import ClipPlan, WorldConfig, appearance, plan_clips

@@ -16,10 +16,11 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from decoders.config import RECIPES, TrainConfig
+from decoders.config import TrainConfig
 from decoders.head import Diverged, Watch
 from decoders.heads import Entry, TrainResult, train_together
 from decoders.loop import TrainingStopped
+from decoders.recipes import RECIPES
 from training.run import RunDirectory
 
 INTERRUPTED = 130

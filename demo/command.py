@@ -24,7 +24,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from decoders import config as decoder_recipes
+from decoders import recipes as decoder_recipes
 from decoders.config import TrainConfig
 from decoders.evaluate import evaluate
 from decoders.train import train

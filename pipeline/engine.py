@@ -13,8 +13,9 @@ on only the text of an actor's error, takes the list of all work at once, and ha
 whose workers keep dying. What is needed of it is the loop below.
 
 What dies is replaced: a lost decode task is run again by Ray, an encoder that died (or its node) by a new
-one, and its shards are handed out anew; making a shard twice gives the same bytes. A shard that took several
-workers down is left out, the others go on, and the run says so at its end.
+one, and its shards are handed out anew, each to an encoder that has no other; making a shard twice gives the
+same bytes. A shard that took several workers down is left out, the others go on, and the run says so at its
+end.
 """
 
 import time
@@ -75,10 +76,17 @@ class Flight(Generic[T]):
     undecoded: int
     lost: int = 0
 
+    @property
+    def places(self) -> int:
+        """Places that it takes in an encoder. One that was lost is tried alone: if its encoder dies again,
+        no other shard is to blame, and none pays for it.
+        """
+        return IN_ENCODER if self.lost else 1
+
 
 @dataclass(eq=False)
 class Encoder:
-    """An actor, and what it holds."""
+    """An actor, and how many of its places are taken."""
 
     actor: Any
     alive: bool = False
@@ -197,13 +205,14 @@ class Engine(Generic[T, R]):
                 self._pending[answer] = None, encoder
 
     def _hand_out(self) -> None:
-        free = [encoder for encoder in self.encoders if encoder.alive and encoder.held < IN_ENCODER]
-        while self._ready and free:
-            encoder = min(free, key=lambda one: one.held)
-            flight = self._ready.popleft()
+        alive = [encoder for encoder in self.encoders if encoder.alive]
+        while self._ready and alive:
+            encoder, flight = min(alive, key=lambda one: one.held), self._ready[0]
+            if encoder.held + flight.places > IN_ENCODER:
+                return
+            self._ready.popleft()
             self._pending[encoder.actor.run.remote(flight.task, *flight.refs)] = flight, encoder
-            encoder.held += 1
-            free = [one for one in free if one.held < IN_ENCODER]
+            encoder.held += flight.places
 
     def _finished(self, ref: ray.ObjectRef, flight: Flight[T] | None, encoder: Encoder | None) -> Iterator[R]:
         if encoder is None and flight is not None:  # a part is decoded, or lost, which its encoder will find
@@ -212,7 +221,7 @@ class Engine(Generic[T, R]):
                 self._ready.append(flight)
             return
         assert encoder is not None
-        encoder.held -= flight is not None
+        encoder.held -= flight.places if flight is not None else 0
         try:
             report = ray.get(ref)
         except (RayActorError, OutOfMemoryError) as error:  # the latter is no kind of the former

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from decoders.config import RECIPES, TrainConfig
+from decoders.config import TrainConfig
 from decoders.head import Diverged
 from decoders.loop import TrainingStopped
+from decoders.recipes import RECIPES
 from decoders.train import ResumeCommand, TrainCommand, main, parse, resume, train
 from storage import Bank
 from tests.small_banks import small_spec

@@ -47,7 +47,9 @@ def three_parts(task: int) -> list[int]:
     return [task, task + 100, task + 200]
 
 
-def engine(folder: Path, *, deadly: tuple[int, ...] = (), times: int = 0, bad_part: int = -1) -> Engine:
+def engine(
+    folder: Path, *, deadly: tuple[int, ...] = (), times: int = 0, bad_part: int = -1, encoders: int = 2
+) -> Engine:
     return Engine(
         Stages(
             parts=three_parts,
@@ -55,7 +57,7 @@ def engine(folder: Path, *, deadly: tuple[int, ...] = (), times: int = 0, bad_pa
             encoder=partial(Sums, folder, deadly, times),
             decode_resources={"num_cpus": 0.25},
             encode_resources={"num_cpus": 0.5},
-            encoders=2,
+            encoders=encoders,
         )
     )
 
@@ -100,8 +102,9 @@ def test_a_lost_decode_task_is_run_again(ray_cluster, tmp_path):
     assert (tmp_path / "decode 103").stat().st_size == 2
 
 
-def test_a_task_that_always_kills_is_left_out_and_said(ray_cluster, tmp_path):
-    running, found = engine(tmp_path, deadly=(11,), times=99), []
+@pytest.mark.parametrize("encoders", [1, 2])
+def test_a_task_that_always_kills_is_left_out_and_no_other_pays_for_it(ray_cluster, tmp_path, encoders):
+    running, found = engine(tmp_path, deadly=(11,), times=99, encoders=encoders), []
     with pytest.raises(ExtractionError, match=rf"1 shards are not done .* died {TRIES} times, e\.g\. 11"):
         found.extend(running.run(range(12)))
     assert set(found) == {(task, value) for task, value in EXPECTED if task != 11}
