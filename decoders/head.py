@@ -9,7 +9,6 @@ Losses stay on the device until a log step: nothing waits for the accelerator in
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,13 +21,22 @@ from decoders.trainer import Trainer
 from training.checkpoint import save_checkpoint
 from training.metrics import MetricsLog
 from training.optim import learning_rate
+from training.run import RunDirectory
 
 Watch = Callable[[int, Mapping[str, float]], None]
 """Called with the steps done and the values of each line that enters metrics.jsonl."""
 
 
 class Diverged(ArithmeticError):
-    """The loss is no longer a number."""
+    """The loss is no longer a number.
+
+    Attributes:
+        step: the step after which it was not.
+    """
+
+    def __init__(self, reason: str, step: int) -> None:
+        super().__init__(reason)
+        self.step = step
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +78,9 @@ class LossLines:
         for done, loss, rate in waiting:
             self.write(done, {"loss": loss.item(), "lr": rate})
             if not torch.isfinite(loss):
-                raise Diverged(
-                    f"the loss is {loss.item()} at step {done}; lower the rate or warm up, or use bf16"
-                )
+                self.log.flush()
+                reason = f"the loss is {loss.item()} at step {done}; lower the rate or warm up, or use bf16"
+                raise Diverged(reason, done)
         self.log.flush()
 
     def write(self, done: int, values: Mapping[str, float]) -> None:
@@ -87,22 +95,28 @@ class Head:
     Attributes:
         done: steps done so far.
         begun: steps done when it was opened.
-        diverged: why it learns no more, where it diverged.
+        goal: after how many it stops for now: all, or fewer where it is asked to.
+        diverged: why it learns no more, where it diverged, now or in an earlier session.
     """
 
-    def __init__(self, trainer: Trainer, data: RunData, folder: Path, lines: LossLines, done: int) -> None:
+    def __init__(
+        self, trainer: Trainer, data: RunData, directory: RunDirectory, lines: LossLines, done: int
+    ) -> None:
         self.trainer = trainer
         self.config = trainer.config
         self.data = data
-        self.folder = folder
+        self.directory = directory
+        self.folder = directory.path
         self.lines = lines
         self.done = self.begun = done
-        self.diverged: Diverged | None = None
+        self.goal = self.config.steps
+        mark = directory.divergence
+        self.diverged = Diverged(mark["reason"], mark["step"]) if mark else None
 
     @property
     def unfinished(self) -> bool:
         """Whether there are steps to do."""
-        return self.diverged is None and self.done < self.config.steps
+        return self.diverged is None and self.done < self.goal
 
     def learn(self, piece: int, batch: Batch) -> None:
         """One piece of the next step's batch; the last one ends the step."""
@@ -114,7 +128,7 @@ class Head:
 
     def due(self, every: int) -> bool:
         """Whether what is done every so many steps, and after the last, is due."""
-        return self.done == self.config.steps or self.done % every == 0
+        return self.done == self.goal or self.done % every == 0
 
     @property
     def exam_due(self) -> bool:
@@ -128,7 +142,8 @@ class Head:
             try:
                 self.lines.flush()
             except Diverged as error:
-                self.diverged = error
+                self.diverged, self.done = error, error.step
+                self.directory.mark_diverged(error.step, str(error))
 
     def exam(self) -> Exam:
         """What to evaluate now."""

@@ -67,6 +67,8 @@ class Entry:
     config: TrainConfig
     run: Path
     watch: Watch | None
+    until: int | None = None
+    """Stop after so many steps, evaluated and saved; None takes all."""
 
 
 def train_heads(
@@ -77,6 +79,7 @@ def train_heads(
     eval_bank: str | Path | None = None,
     device: str = "auto",
     watch: HeadsWatch | None = None,
+    until: int | None = None,
 ) -> dict[str, TrainResult]:
     """Train each config in the run directory `folder`/NAME, all on one read of `bank`.
 
@@ -92,16 +95,22 @@ def train_heads(
         eval_bank: bank of the `eval_split`, where it is another one.
         device: auto, cpu or cuda.
         watch: told of every logged line.
+        until: stop after so many steps, evaluated and saved, with the schedule of all steps; None takes all.
 
     Raises:
         ValueError: heads that cannot read together; the bank cannot serve a config; a run directory holds
-            another run.
+            another run, or another process has it open.
     """
     wrong = [name for name in configs if name in ("", ".", "..") or Path(name).name != name]
     if wrong or not configs:
         raise ValueError(f"expected names of directories for the heads, found {wrong or 'no head'}")
     entries = [
-        Entry(config=config, run=folder / name, watch=None if watch is None else partial(watch, name))
+        Entry(
+            config=config,
+            run=folder / name,
+            watch=None if watch is None else partial(watch, name),
+            until=until,
+        )
         for name, config in configs.items()
     ]
     results = train_together(entries, bank=bank, eval_bank=eval_bank, device=device)
@@ -122,7 +131,8 @@ def train_together(
     with ExitStack() as stack:
         heads = []
         for entry, found in zip(entries, data, strict=True):
-            head = _open_head(entry, found, session, place)
+            directory = stack.enter_context(open_run(entry.run, _identity(entry.config, found), session))
+            head = _open_head(entry, found, directory, place)
             stack.callback(head.lines.log.close)
             heads.append(head)
         Loop(heads).run(stack.enter_context(StopRequest()))
@@ -134,7 +144,7 @@ def _refuse_other_settings(entries: Sequence[Entry]) -> None:
     """Raise ValueError where the first head and another would not read the same rows at the same time."""
     first, *others = entries
     for other in others:
-        ours, theirs = _agreed(first.config), _agreed(other.config)
+        ours, theirs = agreed(first.config), agreed(other.config)
         found = [
             f"{name} ({ours[name]!r} in {first.run.name}, {theirs[name]!r} in {other.run.name})"
             for name in ours
@@ -147,7 +157,8 @@ def _refuse_other_settings(entries: Sequence[Entry]) -> None:
             )
 
 
-def _agreed(config: TrainConfig) -> dict[str, Any]:
+def agreed(config: TrainConfig) -> dict[str, Any]:
+    """What decides which rows a head reads when, and in what type; heads on one read have the same."""
     return {name: getattr(config, name) for name in AGREED} | {"order_seed (or else seed)": config.order}
 
 
@@ -183,12 +194,21 @@ def _read_split(
     return reader, labelled_clips(bank, split=split, label=label, classes=classes, arrays=reader.arrays)
 
 
-def _open_head(entry: Entry, data: RunData, session: Mapping[str, str], device: torch.device) -> Head:
+def _identity(config: TrainConfig, data: RunData) -> dict[str, Any]:
+    """What the run is; another one may not go on with it."""
+    return {"config": config.to_json(), "task": data.task.to_json(), "data": data.describe()}
+
+
+def _open_head(entry: Entry, data: RunData, directory: RunDirectory, device: torch.device) -> Head:
     """A head as its run directory left it, or a new one."""
-    document = {"config": entry.config.to_json(), "task": data.task.to_json(), "data": data.describe()}
-    directory = open_run(entry.run, document, session)
     trainer, done = _begin(entry.config, data.task, directory, device)
-    return Head(trainer, data, entry.run, LossLines(MetricsLog(entry.run, done=done), entry.watch), done)
+    if mark := directory.divergence:
+        done = mark["step"]
+    lines = LossLines(MetricsLog(entry.run, done=done), entry.watch)
+    head = Head(trainer, data, directory, lines, done)
+    if entry.until is not None:
+        head.goal = min(head.goal, entry.until)
+    return head
 
 
 def _begin(

@@ -34,7 +34,9 @@ class Loop:
         self._heads = heads
 
     def run(self, stop: StopRequest) -> None:
-        """All steps that are left. Raises TrainingStopped, after saving every head, when `stop` says so."""
+        """All steps that are left until the heads' goals. Raises TrainingStopped, after saving every head, when
+        `stop` says so.
+        """
         for head in self._heads:
             if not head.config.steps:
                 head.save()
@@ -42,7 +44,7 @@ class Loop:
             first = min(head.done for head in unfinished)
             heads = [head for head in unfinished if head.done == first]
             others = [head.done for head in unfinished if head.done > first]
-            last = min([head.config.steps for head in heads] + others)
+            last = min([head.goal for head in heads] + others)
             self._take(heads, range(first, last), stop)
 
     def _unfinished(self) -> list[Head]:

@@ -21,7 +21,7 @@ from decoders.head import Diverged, Watch
 from decoders.heads import Entry, TrainResult, train_together
 from decoders.loop import TrainingStopped
 from decoders.recipes import RECIPES
-from training.run import RunDirectory
+from training.run import DIVERGED, RunDirectory
 
 INTERRUPTED = 130
 """Exit code after a signal, as shells count it."""
@@ -51,12 +51,13 @@ def train(
 
     Raises:
         ValueError: the bank cannot serve the config; `run` holds another run (each difference is named).
-        Diverged: the loss became infinite or NaN.
+        Diverged: the loss became infinite or NaN, now or in an earlier session.
     """
     entry = Entry(config=config, run=run, watch=watch)
     [result] = train_together([entry], bank=bank, eval_bank=eval_bank, device=device)
     if result.diverged:
-        raise Diverged(result.diverged)
+        again = f"{run / DIVERGED} keeps that; without it the run goes on from its newest checkpoint"
+        raise Diverged(f"{result.diverged}. {again}", result.steps)
     return result
 
 

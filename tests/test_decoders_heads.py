@@ -21,6 +21,7 @@ from storage import Bank, array_name
 from tests.small_banks import small_spec, write_bank
 from tests.small_runs import CONFIG, DECODER, write_learnable_bank
 from training.checkpoint import list_checkpoints, load_checkpoint
+from training.lock import RunBusy, RunLock
 from training.metrics import read_metrics
 from training.run import RunError
 
@@ -199,12 +200,54 @@ def test_a_head_that_diverges_drops_out(bank, alone, tmp_path, rows_read):
     rows_read.clear()
     heads = {"wild": WILD, "shallow": HEADS["shallow"]}
     results = train_heads(heads, bank=bank, folder=tmp_path)
-    assert results["wild"].diverged == str(reason.value)
+    assert results["wild"].diverged
+    assert str(reason.value).startswith(results["wild"].diverged)
     assert results["wild"].steps < CONFIG.steps
     assert not results["shallow"].diverged
     assert_same(tmp_path, alone, ["shallow"])
     assert_same(tmp_path, tmp_path / "alone", ["wild"])
     assert rows_read[array_name(2, "out")] < rows_read[array_name(3, "out")]
+
+
+def test_one_that_diverged_is_not_trained_again_until_its_mark_is_removed(bank, tmp_path, rows_read):
+    heads = {"wild": WILD, "shallow": replace(HEADS["shallow"], steps=3, log_every=1)}
+    first = train_heads(heads, bank=bank, folder=tmp_path)["wild"]
+    log = (tmp_path / "wild" / "metrics.jsonl").read_text()
+    rows_read.clear()
+    again = train_heads(heads, bank=bank, folder=tmp_path)["wild"]
+    assert (again.diverged, again.steps) == (first.diverged, first.steps)
+    assert not rows_read
+    assert (tmp_path / "wild" / "metrics.jsonl").read_text() == log
+    with pytest.raises(Diverged, match=r"wild/diverged\.json keeps that"):
+        train(WILD, bank=bank, run=tmp_path / "wild")
+    (tmp_path / "wild" / "diverged.json").unlink()
+    assert train_heads(heads, bank=bank, folder=tmp_path)["wild"].diverged == first.diverged
+    assert rows_read
+
+
+def test_until_a_step_and_on_is_as_without_a_pause(bank, alone, tmp_path):
+    heads = {name: HEADS[name] for name in ("wide", "thirds", "short")}
+    for until in (3, 6, 2):
+        results = train_heads(heads, bank=bank, folder=tmp_path, until=until)
+    assert {name: result.steps for name, result in results.items()} == {"wide": 6, "thirds": 6, "short": 5}
+    assert all(list_checkpoints(tmp_path / name)[-1] == results[name].steps for name in heads)
+    train_heads(heads, bank=bank, folder=tmp_path)
+    for name in heads:
+        found, wanted = (read_metrics(folder / name / "metrics.jsonl") for folder in (tmp_path, alone))
+        assert {line["step"] for line in found if "eval_top1" in line} >= {3, min(6, heads[name].steps)}
+        assert [line for line in wanted if line not in found] == []
+        states = [
+            load_checkpoint(folder / name / f"checkpoint-{heads[name].steps}.pth")
+            for folder in (tmp_path, alone)
+        ]
+        torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
+
+
+def test_a_run_that_is_open_elsewhere(bank, tmp_path):
+    train_heads({"a": CONFIG}, bank=bank, folder=tmp_path, until=1)
+    with RunLock(tmp_path / "a"), pytest.raises(RunBusy, match="is in use by process"):
+        train_heads({"a": CONFIG}, bank=bank, folder=tmp_path)
+    assert train_heads({"a": CONFIG}, bank=bank, folder=tmp_path)["a"].steps == CONFIG.steps
 
 
 @pytest.mark.parametrize(

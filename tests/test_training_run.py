@@ -1,18 +1,27 @@
 """The run directory: created once, gone on with, refused to others."""
 
+import os
+
 import pytest
 
 from training.checkpoint import save_checkpoint
+from training.lock import RunBusy
 from training.run import RunDirectory, RunError, differences, git_commit, open_run
 
 DOCUMENT = {"config": {"lr": 0.1, "blocks": (1, 2)}, "task": {"classes": ["a", "b"]}}
 
 
+def begun(path, document, session=()):
+    """The directory of a run that was opened and closed."""
+    with open_run(path, document, dict(session)) as directory:
+        return directory
+
+
 def test_begin_and_go_on(tmp_path):
-    first = open_run(tmp_path / "runs" / "a", DOCUMENT, {"bank": "/x"})
-    assert first.checkpoint is None
-    save_checkpoint(first.path, {"next_step": 3}, keep=1)
-    again = open_run(first.path, DOCUMENT, {"bank": "/y"})
+    with open_run(tmp_path / "runs" / "a", DOCUMENT, {"bank": "/x"}) as first:
+        assert first.checkpoint is None
+        save_checkpoint(first.path, {"next_step": 3}, keep=1)
+    again = begun(first.path, DOCUMENT, {"bank": "/y"})
     assert again.checkpoint == first.path / "checkpoint-3.pth"
     assert RunDirectory.read(first.path).document == {
         "config": {"lr": 0.1, "blocks": [1, 2]},
@@ -25,7 +34,7 @@ def test_begin_and_go_on(tmp_path):
 
 
 def test_another_config_is_refused_with_both_sides(tmp_path):
-    open_run(tmp_path / "a", DOCUMENT, {})
+    begun(tmp_path / "a", DOCUMENT)
     other = {"config": {"lr": 0.2, "blocks": (1, 2), "seed": 1}, "task": {"classes": ["a", "b"]}}
     with pytest.raises(RunError, match=r"config\.lr: the run has 0\.1, asked for 0\.2") as caught:
         open_run(tmp_path / "a", other, {})
@@ -47,7 +56,28 @@ def test_folders_that_are_no_runs(tmp_path):
 
 
 def test_an_empty_folder_may_become_a_run(tmp_path):
-    assert open_run(tmp_path, DOCUMENT, {}).path == tmp_path
+    assert begun(tmp_path, DOCUMENT).path == tmp_path
+
+
+def test_one_that_died_before_its_config_was_there_is_begun_again(tmp_path):
+    (tmp_path / "lock.json").write_text("")
+    (tmp_path / "config.json.tmp").write_text("{")
+    assert begun(tmp_path, DOCUMENT).sessions()
+
+
+def test_two_at_once_are_refused_and_a_refusal_lets_go(tmp_path):
+    with open_run(tmp_path / "a", DOCUMENT, {}), pytest.raises(RunBusy, match=f"process {os.getpid()} on"):
+        open_run(tmp_path / "a", DOCUMENT, {})
+    with pytest.raises(RunError):
+        open_run(tmp_path / "a", {"config": {}}, {})
+    assert len(begun(tmp_path / "a", DOCUMENT).sessions()) == 2
+
+
+def test_divergence_is_kept(tmp_path):
+    with open_run(tmp_path, DOCUMENT, {}) as run:
+        assert run.divergence is None
+        run.mark_diverged(3, "the loss is nan")
+    assert RunDirectory.read(tmp_path).divergence == {"step": 3, "reason": "the loss is nan"}
 
 
 def test_differences_name_leaves():

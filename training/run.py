@@ -6,10 +6,13 @@
       metrics.jsonl        one line a step, and one an evaluation
       tensorboard/         the same as pictures
       checkpoint-N.pth     the newest few; N is the step to go on at
+      diverged.json        only where the loss became infinite or NaN: at which step, and why
+      lock.json            locked by the process that has the run open (`training/lock.py`)
 
 config.json is what the run *is*: going on with another config or other data is refused, and the error prints
 both sides of each difference. Where things lie (the bank's path, the device) may change between sessions and
-is only recorded.
+is only recorded. A run that diverged stays so, since the same steps would end the same way: who wants to try
+again (on other hardware, say) removes diverged.json and goes on from the newest checkpoint.
 """
 
 import json
@@ -21,12 +24,15 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
 
 from training.checkpoint import latest_checkpoint, sync_folder
+from training.lock import LOCK, RunLock
 
+DIVERGED = "diverged.json"
 _PACKAGES = ("torch", "numpy", "zarr", "open_clip_torch")
 _ABSENT = "(absent)"
 
@@ -36,11 +42,27 @@ class RunError(ValueError):
 
 
 class RunDirectory:
-    """A directory that one run owns; open it with `open_run`, look at it with `RunDirectory.read`."""
+    """A directory that one run owns; open it with `open_run`, look at it with `RunDirectory.read`. One that
+    is open is locked until it is closed; as a context manager it closes itself.
+    """
 
-    def __init__(self, path: Path, document: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, document: Mapping[str, Any], lock: RunLock | None = None) -> None:
         self.path = path
         self.document = dict(document)
+        self._lock = lock
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes open it."""
+        if self._lock is not None:
+            self._lock.release()
 
     @classmethod
     def read(cls, path: Path) -> "RunDirectory":
@@ -61,6 +83,16 @@ class RunDirectory:
         """The newest checkpoint, None before the first."""
         return latest_checkpoint(self.path)
 
+    @property
+    def divergence(self) -> dict[str, Any] | None:
+        """`step` and `reason` of a run whose loss became infinite or NaN, else None."""
+        file = self.path / DIVERGED
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+    def mark_diverged(self, step: int, reason: str) -> None:
+        """Keep that the run ended so, for whoever opens it next."""
+        write_json(self.path / DIVERGED, {"step": step, "reason": reason})
+
     def sessions(self) -> list[dict[str, Any]]:
         """Every start of the run, oldest first."""
         lines = (self.path / "sessions.jsonl").read_text(encoding="utf-8").splitlines()
@@ -70,19 +102,33 @@ class RunDirectory:
 def open_run(path: Path, document: Mapping[str, Any], session: Mapping[str, Any]) -> RunDirectory:
     """Begin the run of `document` at `path`, or go on with it if it is the one that is there.
 
-    Both mappings hold plain JSON values. Raises RunError where `path` holds another run (both sides of each
-    difference are printed) or is a folder with something else in it.
+    Both mappings hold plain JSON values. Close it, so that other processes may open it.
+
+    Raises:
+        RunError: `path` holds another run (both sides of each difference are printed), or is a folder with
+            something else in it.
+        RunBusy: another process has it open.
     """
     document = json.loads(json.dumps(document))
+    _refuse_foreign_folder(path)
+    path.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(path)
+    try:
+        _begin(path, document, session)
+    except BaseException:
+        lock.release()
+        raise
+    return RunDirectory(path, document, lock)
+
+
+def _begin(path: Path, document: Mapping[str, Any], session: Mapping[str, Any]) -> None:
+    """Write the config of a new run, or compare with that of an old one; note the start."""
     if (path / "config.json").exists():
         _refuse_difference(path, RunDirectory.read(path).document, document)
     else:
-        _refuse_foreign_folder(path)
-        path.mkdir(parents=True, exist_ok=True)
         write_json(path / "config.json", document)
     with (path / "sessions.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({**_describe_session(), **session}) + "\n")
-    return RunDirectory(path, document)
 
 
 def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -143,7 +189,9 @@ def _refuse_difference(path: Path, there: Mapping[str, Any], asked: Mapping[str,
 
 
 def _refuse_foreign_folder(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if (path / "config.json").exists() or not path.exists():
+        return
+    if not path.is_dir() or {file.name for file in path.iterdir()} - {LOCK, "config.json.tmp"}:
         raise RunError(
             f"expected a new, empty or run directory at {path}, found something else; choose another path"
         )
