@@ -79,7 +79,7 @@ def train_heads(
     eval_bank: str | Path | None = None,
     device: str = "auto",
     watch: HeadsWatch | None = None,
-    until: int | None = None,
+    until: Mapping[str, int] | None = None,
 ) -> dict[str, TrainResult]:
     """Train each config in the run directory `folder`/NAME, all on one read of `bank`.
 
@@ -95,7 +95,8 @@ def train_heads(
         eval_bank: bank of the `eval_split`, where it is another one.
         device: auto, cpu or cuda.
         watch: told of every logged line.
-        until: stop after so many steps, evaluated and saved, with the schedule of all steps; None takes all.
+        until: stop the heads of these names after so many steps, evaluated and saved; the schedule stays that
+            of all steps.
 
     Raises:
         ValueError: heads that cannot read together; the bank cannot serve a config; a run directory holds
@@ -109,7 +110,7 @@ def train_heads(
             config=config,
             run=folder / name,
             watch=None if watch is None else partial(watch, name),
-            until=until,
+            until=(until or {}).get(name),
         )
         for name, config in configs.items()
     ]
@@ -125,7 +126,7 @@ def train_together(
     place = pick_device(device)
     train_on, test_on = Bank.open(bank), Bank.open(eval_bank or bank)
     _refuse_other_settings(entries)
-    data = [_open_data(entry.config, train_on, test_on, place) for entry in entries]
+    data = [open_data(entry.config, train_on, test_on, place) for entry in entries]
     _refuse_other_clips(entries, data)
     session = {"bank": train_on.path, "eval_bank": test_on.path, "device": str(place)}
     with ExitStack() as stack:
@@ -175,7 +176,8 @@ def _refuse_other_clips(entries: Sequence[Entry], data: Sequence[RunData]) -> No
             )
 
 
-def _open_data(config: TrainConfig, bank: Bank, eval_bank: Bank, device: torch.device) -> RunData:
+def open_data(config: TrainConfig, bank: Bank, eval_bank: Bank, device: torch.device) -> RunData:
+    """What a run of `config` reads. Raises ValueError where the banks cannot serve it."""
     task = pose_task(bank, config)
     reader, clips = _read_split(bank, task, config, config.split, device)
     held_out = None

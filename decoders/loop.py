@@ -34,8 +34,8 @@ class Loop:
         self._heads = heads
 
     def run(self, stop: StopRequest) -> None:
-        """All steps that are left until the heads' goals. Raises TrainingStopped, after saving every head, when
-        `stop` says so.
+        """All steps that are left until the heads' goals. Raises TrainingStopped, after saving every head,
+        when `stop` says so.
         """
         for head in self._heads:
             if not head.config.steps:

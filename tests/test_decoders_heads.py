@@ -228,7 +228,7 @@ def test_one_that_diverged_is_not_trained_again_until_its_mark_is_removed(bank, 
 def test_until_a_step_and_on_is_as_without_a_pause(bank, alone, tmp_path):
     heads = {name: HEADS[name] for name in ("wide", "thirds", "short")}
     for until in (3, 6, 2):
-        results = train_heads(heads, bank=bank, folder=tmp_path, until=until)
+        results = train_heads(heads, bank=bank, folder=tmp_path, until=dict.fromkeys(heads, until))
     assert {name: result.steps for name, result in results.items()} == {"wide": 6, "thirds": 6, "short": 5}
     assert all(list_checkpoints(tmp_path / name)[-1] == results[name].steps for name in heads)
     train_heads(heads, bank=bank, folder=tmp_path)
@@ -244,7 +244,7 @@ def test_until_a_step_and_on_is_as_without_a_pause(bank, alone, tmp_path):
 
 
 def test_a_run_that_is_open_elsewhere(bank, tmp_path):
-    train_heads({"a": CONFIG}, bank=bank, folder=tmp_path, until=1)
+    train_heads({"a": CONFIG}, bank=bank, folder=tmp_path, until={"a": 1})
     with RunLock(tmp_path / "a"), pytest.raises(RunBusy, match="is in use by process"):
         train_heads({"a": CONFIG}, bank=bank, folder=tmp_path)
     assert train_heads({"a": CONFIG}, bank=bank, folder=tmp_path)["a"].steps == CONFIG.steps
