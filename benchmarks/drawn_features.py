@@ -19,9 +19,10 @@ from backbones.weights import load_clip
 from decoders.clips import ClipOrder, LabelledClips
 from decoders.config import TrainConfig
 from decoders.dataset import Batch
+from decoders.draws import seeded
 from decoders.evl import BlockFeatures, EVLDecoder, TokenShape
 from decoders.recipes import shapes
-from decoders.trainer import Trainer, seeded
+from decoders.trainer import Trainer
 from demo.motion import MOTIONS, paint_clip
 from demo.world import ClipPlan, WorldConfig, appearance, plan_clips
 from pipeline.recipes import TINY_CLIP
@@ -136,13 +137,13 @@ def fit(world: World, label: str, *, steps: int, seed: int) -> EVLDecoder:
     frames, _, width = features.out.shape[1:]
     side = round(features.map_prev.shape[-1] ** 0.5)
     shape = TokenShape(width=width, frames=frames, grid=(side, side))
-    with seeded(torch.device("cpu"), seed, 0):
+    with seeded(seed):
         model = EVLDecoder(config.decoder, shape, int(world.targets[label].max()) + 1)
     trainer, order = Trainer(config, model, torch.device("cpu")), ClipOrder(world.clips(label), seed)
     for step in range(steps):
         rows, targets = order.batch(step, config.batch_size)
         trainer.learn(step, 0, Batch(features=features.rows(rows), targets=torch.from_numpy(targets)))
-    return model.eval()
+    return model
 
 
 def decoder_config(label: str, steps: int, seed: int) -> TrainConfig:

@@ -71,7 +71,8 @@ class TrainConfig:
     batch_size: int = 256
     """Clips a step."""
     batch_split: int = 1
-    """Pieces a batch is cut into to save memory; their gradients are added up. Must divide batch_size."""
+    """Pieces a batch is cut into to save memory; their gradients are added up, and they drop out as the whole
+    does. Must divide batch_size."""
     label_smoothing: float = 0.0
     """Share of the target spread evenly over all classes."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

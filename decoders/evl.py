@@ -22,6 +22,7 @@ from torch import nn
 
 from decoders.attention import QueryAttention
 from decoders.config import DecoderConfig
+from decoders.draws import Draws, dropout
 from decoders.pooling import TokenParts
 from decoders.temporal import CrossFrameTable, TemporalConv
 from training.checkpoint import CheckpointError, load_checkpoint
@@ -65,22 +66,27 @@ class QuickGELU(nn.Module):
 class DecoderLayer(nn.Module):
     """One look of the query at one block's tokens, then an MLP. Three norms: query, MLP input, tokens."""
 
-    def __init__(self, width: int, config: DecoderConfig) -> None:
+    def __init__(self, width: int, config: DecoderConfig, number: int) -> None:
         super().__init__()
+        self.number = number
+        self.dropout = config.dropout
         hidden = round(config.mlp_ratio * width)
         self.attn = QueryAttention(width, config.qkv_width or width, config.heads)
         fc1, fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
         for linear in (fc1, fc2):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.normal_(linear.bias, std=1e-6)
-        mlp = {"fc1": fc1, "act": QuickGELU(), "dropout": nn.Dropout(config.dropout), "fc2": fc2}
-        self.mlp = nn.Sequential(OrderedDict(mlp))
+        self.mlp = nn.Sequential(OrderedDict({"fc1": fc1, "act": QuickGELU(), "fc2": fc2}))
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
 
-    def forward(self, query: Float[torch.Tensor, "N C"], parts: TokenParts) -> Float[torch.Tensor, "N C"]:
+    def forward(
+        self, query: Float[torch.Tensor, "N C"], parts: TokenParts, draws: Draws | None = None
+    ) -> Float[torch.Tensor, "N C"]:
         """The query after this layer; norm3's scale and shift are folded into the attention."""
+        fc1, activation, fc2 = self.mlp
         query = query + self.attn(self.norm1(query), parts, self.norm3.weight, self.norm3.bias)
-        return query + self.mlp(self.norm2(query))
+        hidden = activation(fc1(self.norm2(query)))
+        return query + fc2(dropout(hidden, self.dropout, draws, f"mlp {self.number}"))
 
 
 class EVLTrunk(nn.Module):
@@ -93,7 +99,7 @@ class EVLTrunk(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(shape.width))
         if config.cls_init == "normal":
             nn.init.normal_(self.cls_token, std=0.02)
-        self.decoder_layers = nn.ModuleList(DecoderLayer(shape.width, config) for _ in layers)
+        self.decoder_layers = nn.ModuleList(DecoderLayer(shape.width, config, i) for i in layers)
         self.temporal_conv = self.temporal_pos_embed = self.cross_attention = None
         if config.temporal_conv:
             self.temporal_conv = nn.ModuleList(TemporalConv(shape.width) for _ in layers)
@@ -103,7 +109,9 @@ class EVLTrunk(nn.Module):
         if config.cross_frame:
             self.cross_attention = nn.ModuleList(CrossFrameTable(shape.width, shape.grid) for _ in layers)
 
-    def forward(self, features: Sequence[BlockFeatures]) -> Float[torch.Tensor, "N C"]:
+    def forward(
+        self, features: Sequence[BlockFeatures], draws: Draws | None = None
+    ) -> Float[torch.Tensor, "N C"]:
         """The query after the last layer; `features` runs from the shallowest block to the deepest."""
         if len(features) != len(self.decoder_layers):
             raise ValueError(
@@ -112,7 +120,7 @@ class EVLTrunk(nn.Module):
             )
         query = self.cls_token.expand(len(features[0].out), -1)
         for i, layer in enumerate(self.decoder_layers):
-            query = layer(query, self.parts(i, features[i]))
+            query = layer(query, self.parts(i, features[i]), draws)
         return query
 
     def parts(self, i: int, block: BlockFeatures) -> TokenParts:
@@ -159,18 +167,22 @@ class EVLDecoder(nn.Module):
         self.config = config
         self.shape = shape
         self.decoder = EVLTrunk(config, shape)
-        self.proj = nn.Sequential(
-            nn.LayerNorm(shape.width), nn.Dropout(config.head_dropout), nn.Linear(shape.width, classes)
-        )
+        norm, linear = nn.LayerNorm(shape.width), nn.Linear(shape.width, classes)
+        self.proj = nn.Sequential(OrderedDict({"0": norm, "2": linear}))  # EVL's 1 is dropout
 
-    def forward(self, features: Sequence[BlockFeatures]) -> Float[torch.Tensor, "N K"]:
-        """Logits of a batch; one BlockFeatures per decoder layer, shallow to deep.
+    def forward(
+        self, features: Sequence[BlockFeatures], draws: Draws | None = None
+    ) -> Float[torch.Tensor, "N K"]:
+        """Logits of a batch; one BlockFeatures per decoder layer, shallow to deep. `draws` drops out, as
+        training does; without it nothing is random.
 
         Autocast does not reach inside: features come, and are kept, in half precision, but a query is one row
         a clip, so casting weights to bf16 takes longer than using them, and products are fp32.
         """
         with torch.autocast(features[0].out.device.type, enabled=False):
-            return self.proj(self.decoder(features))
+            norm, linear = self.proj
+            query = norm(self.decoder(features, draws))
+            return linear(dropout(query, self.config.head_dropout, draws, "classifier"))
 
 
 def load_evl_weights(model: EVLDecoder, path: Path) -> None:

@@ -25,12 +25,13 @@ import torch
 from decoders.clips import LabelledClips, labelled_clips
 from decoders.config import TrainConfig
 from decoders.dataset import FeatureReader, open_features
+from decoders.draws import seeded
 from decoders.evl import load_evl_weights
 from decoders.head import Head, HeldOut, LossLines, RunData, Watch
 from decoders.loop import Loop
 from decoders.precision import pick_device
 from decoders.task import Task, build_decoder, check_bank, pose_task
-from decoders.trainer import Trainer, seeded
+from decoders.trainer import Trainer
 from storage import Bank
 from training.interrupt import StopRequest
 from training.metrics import MetricsLog, read_metrics
@@ -217,7 +218,7 @@ def _begin(
     config: TrainConfig, task: Task, directory: RunDirectory, device: torch.device
 ) -> tuple[Trainer, int]:
     """A trainer as the newest checkpoint left it, or a new one; with the steps done."""
-    with seeded(torch.device("cpu"), config.seed, 0):
+    with seeded(config.seed):
         model = build_decoder(task, config)
     if directory.checkpoint is None:
         if config.init:

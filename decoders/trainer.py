@@ -1,22 +1,20 @@
 """One decoder in training: its weights, optimiser and loss scaler, and one step of them.
 
-Nothing here has hidden state: the learning rate is a pure function of the step number, and dropout draws from
-a stream seeded by (seed, piece), where pieces of batches are numbered through the run. A checkpoint therefore
-holds weights, optimiser, loss scaler and step, and what else learns in the same process changes nothing. The
-price is a reseeding per piece, microseconds.
+Nothing here has hidden state: the learning rate is a pure function of the step number, and random numbers are
+one of (seed, step, row of the batch), see `decoders/draws.py`. A checkpoint therefore holds weights,
+optimiser, loss scaler and step, what else learns in the same process changes nothing, and a batch in pieces
+is the same batch, but for the rounding of sums.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from decoders.config import TrainConfig
 from decoders.dataset import Batch
+from decoders.draws import Draws
 from decoders.evl import EVLDecoder, load_evl_weights
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.optim import learning_rate, make_adamw, set_learning_rate
@@ -28,7 +26,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, model: EVLDecoder, device: torch.device) -> None:
         self.config = config
         self.device = device
-        self.model = model.to(device).train()
+        self.model = model.to(device)
         self.optimizer = make_adamw(self.model.parameters(), config.optim)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")  # pyright: ignore[reportPrivateImportUsage]
         self._losses: list[torch.Tensor] = []
@@ -42,16 +40,22 @@ class Trainer:
             set_learning_rate(self.optimizer, learning_rate(number, config.steps, config.optim))
             self.optimizer.zero_grad(set_to_none=True)
             self._losses.clear()
-        with seeded(self.device, config.seed, number * config.batch_split + piece + 1):
-            self._losses.append(self._backward(batch))
+        self._losses.append(self._backward(batch, self._draws(number, piece)))
         if piece + 1 < config.batch_split:
             return None
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return torch.stack(self._losses).sum()
 
-    def _backward(self, batch: Batch) -> torch.Tensor:
-        logits = self.model(batch.features)
+    def _draws(self, number: int, piece: int) -> Draws:
+        """The random numbers of a piece."""
+        config = self.config
+        size = config.batch_size // config.batch_split
+        rows = slice(piece * size, (piece + 1) * size)
+        return Draws(seed=config.seed, step=number, rows=rows, total=config.batch_size, device=self.device)
+
+    def _backward(self, batch: Batch, draws: Draws) -> torch.Tensor:
+        logits = self.model(batch.features, draws)
         loss = F.cross_entropy(logits, batch.targets, label_smoothing=self.config.label_smoothing)
         loss = loss / self.config.batch_split
         self.scaler.scale(loss).backward()
@@ -78,15 +82,3 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["loss_scaler"])
         return state["next_step"]
-
-
-@contextmanager
-def seeded(device: torch.device, seed: int, stream: int) -> Iterator[None]:
-    """Random numbers inside depend on (seed, stream) alone; the generators outside are left as they were."""
-    value = int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0] >> 1)
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        # torch.manual_seed would also queue a reseeding, with a stack trace, for a CUDA that is not in use
-        torch.default_generator.manual_seed(value)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(value)
-        yield
