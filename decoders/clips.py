@@ -11,7 +11,7 @@ on in the middle of an epoch.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,18 @@ class LabelledClips:
     def digest(self) -> str:
         """sha256 over rows and targets: equal digests mean the same clips in the same places."""
         return hashlib.sha256(self.rows.tobytes() + self.targets.tobytes()).hexdigest()
+
+    def first_views(self, count: int) -> "LabelledClips":
+        """The same clips with the first `count` of their views; 0 takes all. ValueError where there are
+        fewer.
+        """
+        found = self.rows.shape[1]
+        if count > found:
+            raise ValueError(
+                f"expected {count} views of each clip, found {found} in the bank; train with fewer, or "
+                f"extract a bank with --views.augmented-views {count}"
+            )
+        return replace(self, rows=self.rows[:, : count or found])
 
 
 def class_list(table: ClipTable, label: str) -> tuple[str, ...]:

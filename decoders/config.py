@@ -62,6 +62,8 @@ class TrainConfig:
     """Which labels to learn: `label`, or the name of a clip attribute (a further column of the list)."""
     split: str = "train"
     """Clips to train on; empty takes every clip of the bank."""
+    views: int = 0
+    """Views of a clip to draw from, one an epoch: the first so many that the bank holds; 0 takes all."""
     eval_split: str = ""
     """Clips to evaluate on while training; empty evaluates nothing."""
     init: str = ""
@@ -93,8 +95,9 @@ class TrainConfig:
     """Checkpoints kept; older ones are deleted."""
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ValueError(f"steps must be at least 0, found {self.steps}")
+        for name in ("steps", "views"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, found {getattr(self, name)}")
         for name in ("batch_size", "batch_split", "log_every", "eval_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")

@@ -39,7 +39,7 @@ from training.run import RunDirectory, open_run
 
 HeadsWatch = Callable[[str, int, Mapping[str, float]], None]
 """Called with a head's name, its steps done and the values of each line that enters its metrics.jsonl."""
-AGREED = ("split", "batch_size", "batch_split", "precision")
+AGREED = ("split", "views", "batch_size", "batch_split", "precision")
 """Fields of a config that decide what is read when; beside the seed of the order."""
 
 
@@ -185,7 +185,8 @@ def open_data(config: TrainConfig, bank: Bank, eval_bank: Bank, device: torch.de
     if config.eval_split:
         check_bank(task, eval_bank, config)
         held_out = HeldOut(*_read_split(eval_bank, task, config, config.eval_split, device))
-    return RunData(reader=reader, clips=clips, held_out=held_out, task=task)
+    drawn = clips.first_views(config.views)
+    return RunData(reader=reader, clips=drawn, held_out=held_out, task=task)
 
 
 def _read_split(

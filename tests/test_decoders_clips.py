@@ -81,6 +81,18 @@ def test_each_epoch_draws_a_view_a_clip():
     assert set(np.bincount(drawn) > 60) == {True}
 
 
+def test_the_first_views_are_those_of_a_bank_with_fewer():
+    clips = clips_of(10, views=4)
+    assert clips.first_views(0).rows.tolist() == clips.rows.tolist()
+    assert clips.first_views(2).rows.tolist() == clips.rows[:, :2].tolist()
+    drawn = ClipOrder(clips.first_views(1), seed=0).batch(0, 10)[0]
+    assert set(drawn % 4) == {0}
+    with pytest.raises(
+        ValueError, match=r"expected 5 views of each clip, found 4 .* --views.augmented-views 5"
+    ):
+        clips.first_views(5)
+
+
 def test_ranks_share_a_batch():
     clips = clips_of(10, views=4)
     ranks = [ClipOrder(clips, seed=3, rank=rank, world=2) for rank in range(2)]

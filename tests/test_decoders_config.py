@@ -26,6 +26,7 @@ def test_without_temporal_leaves_only_the_blind_decoder():
     ("wrong", "message"),
     [
         ({"steps": -1}, "steps"),
+        ({"views": -1}, "views"),
         ({"batch_size": 0}, "batch_size"),
         ({"batch_size": 10, "batch_split": 3}, "batch_split must divide"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
