@@ -24,7 +24,7 @@ from itertools import repeat
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -40,8 +40,7 @@ from decoders.temporal import (
 
 PIECE_BYTES = 3 * 2**20
 """Tokens in flight on a CPU: a column of the grid in 8 clips of the paper's B/16 shape. Smaller pieces lie
-nearer to the core, but calls of 5 us each then outweigh what they do.
-"""
+nearer to the core, but calls of 5 us each then outweigh what they do."""
 EPS = 1e-5
 """LayerNorm's epsilon, as CLIP's and EVL's."""
 _NONE = (None, None)
@@ -63,6 +62,8 @@ class TokenParts:
     """Position and convolution bias."""
     tables: tuple[Float[Tensor, "R C"], Float[Tensor, "R C"]] | None
     """Vectors per displacement to the previous and the next frame."""
+    seen: Bool[Tensor, "N T L"] | None = None
+    """Tokens that attention sees, at least one a clip; None for all. Convolution and maps still see all."""
 
 
 def pool_tokens(folded: Float[Tensor, "N H C"], parts: TokenParts) -> Float[Tensor, "N H C"]:
@@ -71,7 +72,8 @@ def pool_tokens(folded: Float[Tensor, "N H C"], parts: TokenParts) -> Float[Tens
     row_bytes = parts.out[0, :, 0].numel() * folded.element_size()
     clips = len(folded) if folded.is_cuda else max(1, PIECE_BYTES // (rows * row_bytes))
     prev, after = parts.maps or _NONE
-    per_clip = (repeat(None) if x is None else x.split(clips) for x in (folded, parts.out, prev, after))
+    every = (folded, parts.out, prev, after, parts.seen)
+    per_clip = (repeat(None) if x is None else x.split(clips) for x in every)
     shared = (parts.taps, parts.added, *(parts.tables or _NONE), parts.grid)
     with torch.autocast(folded.device.type, enabled=False):
         pooled: list[Any] = [_Pool.apply(*some, *shared) for some in zip(*per_clip, strict=False)]
@@ -96,6 +98,13 @@ class Tokens:
         else:
             step = length if out.is_cuda else PIECE_BYTES // (out[:, :, 0].numel() * self.dtype.itemsize)
             yield from (slice(start, start + max(1, step)) for start in range(0, length, max(1, step)))
+
+    def hide(self, scores: Float[Tensor, "N H pT"], *pieces: slice) -> Float[Tensor, "N H pT"]:
+        """The scores of some pieces, -inf where attention does not see the token: its share is then 0."""
+        if self.parts.seen is None:
+            return scores
+        seen = [self.parts.seen[:, :, piece].transpose(1, 2).flatten(1) for piece in pieces]
+        return scores.masked_fill(~torch.cat(seen, dim=1)[:, None], -torch.inf)
 
     def frozen(self, piece: slice) -> Float[Tensor, "p T N C"]:
         """A copy of the piece's frozen tokens."""
@@ -142,16 +151,18 @@ class _Pool(torch.autograd.Function):
         scores: list[Tensor] = []
         rstd: list[Tensor] = []
         pooled = torch.zeros_like(folded)
-        peak, total = pooled[..., :1] - torch.inf, pooled[..., :1]
+        # finite, since -inf - -inf, of a piece of which nothing is seen, is NaN
+        peak, total = pooled[..., :1] + torch.finfo(folded.dtype).min, pooled[..., :1]
         for piece in tokens.pieces():
             centred = tokens.build(piece)
             centred -= centred.mean(dim=-1, keepdim=True)
             norms = torch.linalg.vector_norm(centred, dim=-1).flatten(0, 1).T[:, None]
             rstd.append((norms.square() / folded.shape[-1] + EPS).rsqrt())
             scores.append(torch.bmm(folded, _by_clip(centred).mT) * rstd[-1])
+            score = tokens.hide(scores[-1], piece)
             # a softmax over all pieces, of which only those so far are known: what is there fades as it rises
-            before, peak = peak, peak.maximum(scores[-1].amax(dim=-1, keepdim=True))
-            fade, shares = (before - peak).exp(), (scores[-1] - peak).exp()
+            before, peak = peak, peak.maximum(score.amax(dim=-1, keepdim=True))
+            fade, shares = (before - peak).exp(), (score - peak).exp()
             total = total * fade + shares.sum(dim=-1, keepdim=True)
             pooled = (pooled * fade).baddbmm_(shares * rstd[-1], _by_clip(centred))
             kept.append(centred.to(tokens.parts.out.dtype))
@@ -164,14 +175,14 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        folded, *inputs = ctx.saved_tensors[:8]
-        pooled, scores, rstd, *kept = ctx.saved_tensors[8:]
+        folded, *inputs = ctx.saved_tensors[:9]
+        pooled, scores, rstd, *kept = ctx.saved_tensors[9:]
         tokens = Tokens(_parts((*inputs, ctx.grid)), folded.dtype)
         sums = _Gradients(tokens, ctx.needs_input_grad[1:])
         of_folded, rows = torch.zeros_like(folded), torch.cat([folded, gradient], dim=1)
         rows = rows - rows.mean(dim=-1, keepdim=True)
         centre = (gradient * pooled).sum(dim=-1, keepdim=True)
-        along = torch.cat([scores, scores.softmax(dim=-1), rstd], dim=1)
+        along = torch.cat([scores, tokens.hide(scores, *tokens.pieces()).softmax(dim=-1), rstd], dim=1)
         sizes = [part.shape[:2].numel() for part in kept]
         for piece, part, some in zip(tokens.pieces(), kept, along.split(sizes, dim=-1), strict=True):
             score, weight, one = some.tensor_split([folded.shape[1], 2 * folded.shape[1]], dim=1)
@@ -192,14 +203,15 @@ class _Gradients:
 
     def __init__(self, tokens: Tokens, needed: Sequence[bool]) -> None:
         parts = tokens.parts
-        inputs = (parts.out, *(parts.maps or _NONE), parts.taps, parts.added, *(tokens.tables or _NONE))
+        maps, tables = parts.maps or _NONE, tokens.tables or _NONE
+        inputs = (parts.out, *maps, None, parts.taps, parts.added, *tables)
         sums = [
             None if x is None or not wanted else torch.zeros_like(x, dtype=tokens.dtype)
             for x, wanted in zip(inputs, needed, strict=False)
         ]
         self._tokens = tokens
-        self._out, self._taps, self._added = sums[0], sums[3], sums[4]
-        self._maps, self._tables = sums[1:3], sums[5:]
+        self._out, self._taps, self._added = sums[0], sums[4], sums[5]
+        self._maps, self._tables = sums[1:3], sums[6:]
         self.any = any(needed)
 
     def add(self, piece: slice, gradient: Float[Tensor, "p T N C"]) -> None:
@@ -224,13 +236,13 @@ class _Gradients:
     def tensors(self) -> list[Tensor | None]:
         """In the order of the inputs."""
         tables = (None if table is None else table.flatten(0, 1).flip(0) for table in self._tables)
-        return [self._out, *self._maps, self._taps, self._added, *tables]
+        return [self._out, *self._maps, None, self._taps, self._added, *tables]
 
 
 def _parts(inputs: Sequence[Any]) -> TokenParts:
-    out, prev, after, taps, added, w1, w2, grid = inputs
+    out, prev, after, seen, taps, added, w1, w2, grid = inputs
     maps, tables = None if prev is None else (prev, after), None if w1 is None else (w1, w2)
-    return TokenParts(out=out, maps=maps, grid=grid, taps=taps, added=added, tables=tables)
+    return TokenParts(out=out, maps=maps, grid=grid, taps=taps, added=added, tables=tables, seen=seen)
 
 
 def _by_clip(tokens: Float[Tensor, "p T N C"]) -> Float[Tensor, "N pT C"]:
