@@ -90,7 +90,8 @@ def train_heads(
 
     Args:
         configs: by name of the head. They agree on the order (`order_seed`, or else `seed`), `split`,
-            `batch_size`, `batch_split` and `precision`; labels may differ where the same clips have them.
+            `views`, `batch_size`, `batch_split` and `precision`; labels may differ where the same clips have
+            them.
         bank: folder or URL of the bank.
         folder: of the run directories.
         eval_bank: bank of the `eval_split`, where it is another one.
