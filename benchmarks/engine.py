@@ -29,8 +29,8 @@ import psutil
 import ray
 
 from benchmarks.result import print_figures, write_result
-from pipeline.cluster import connect
 from pipeline.engine import Engine, Stages
+from training.cluster import connect
 
 CASES = ((1, 0.1, 200), (4, 0.1, 800), (16, 1.0, 400), (64, 1.0, 1600))
 """Encoders, seconds a shard, shards."""

@@ -42,7 +42,6 @@ from benchmarks.result import print_figures, write_result
 from benchmarks.sample_rows import facts_line
 from benchmarks.video_files import write_video
 from pipeline.aside import Aside
-from pipeline.cluster import connect
 from pipeline.config import ExtractConfig, origin
 from pipeline.engine import Engine, Stages
 from pipeline.extract import enrol, tower_request
@@ -50,6 +49,7 @@ from pipeline.listing import list_source
 from pipeline.plan import Plan
 from pipeline.task import ShardTask
 from storage import BankSpec, BankWriter, ShardWriter
+from training.cluster import connect
 from video import Sampling, ViewPlan
 
 CLIPS, SIMULATED = 1_000_000, 4000

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from pipeline.aside import Aside
-from pipeline.cluster import connect
 from pipeline.config import ExtractConfig, origin
 from pipeline.engine import Engine
 from pipeline.errors import ExtractionError
@@ -43,6 +42,7 @@ from storage import (
     part_layouts,
     suggested_name,
 )
+from training.cluster import connect
 
 
 def extract(config: ExtractConfig, console: Console | None = None) -> Bank:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from pipeline.cluster import cluster_cores, cluster_gpus
 from pipeline.config import ExtractConfig, anchored
 from pipeline.decode_worker import DecodeLimits, DecodeOutcome, decode_isolated
 from pipeline.engine import Stages
 from pipeline.task import EncoderConfig, ShardReport, ShardTask, clip_of
 from storage import BankWriter
+from training.cluster import cluster_cores, cluster_gpus
 from video import ViewPlan
 
 DECODE_CLIPS = 8

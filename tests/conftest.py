@@ -9,8 +9,8 @@ import pytest
 import ray
 import torch
 
-from pipeline.cluster import connect
 from tests.small_extractions import run_here
+from training.cluster import connect
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,7 +13,7 @@ ROOMS: dict[str, set[str]] = {
     "video": set(),
     "backbones": set(),
     "training": set(),
-    "pipeline": {"video", "backbones", "storage"},
+    "pipeline": {"video", "backbones", "storage", "training"},
     "decoders": {"storage", "training", "backbones"},
     "finetune": {"video", "backbones", "training", "decoders"},
     "demo": {"storage", "video", "backbones", "training", "pipeline", "decoders", "finetune"},
@@ -37,11 +37,11 @@ OWNERS: dict[str, set[str]] = {
     "xformers": {"backbones"},
     "torchmetrics": {"training"},
     "tensorboard": {"training"},
-    "ray": {"pipeline", "decoders", "finetune"},
+    "ray": {"pipeline", "training", "decoders", "finetune"},
     "matplotlib": {"demo"},
 }
 
-RAY_FILES = {"pipeline/cluster.py", "pipeline/engine.py", "pipeline/ray_probe.py"}
+RAY_FILES = {"pipeline/engine.py", "pipeline/ray_probe.py", "training/cluster.py"}
 NO_TORCH = {"storage"}
 
 
