@@ -51,6 +51,26 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AugmentConfig:
+    """What training does to features before it learns from them; see `decoders/augment.py`. All off: nothing,
+    at no cost. Evaluation never does any of it.
+    """
+
+    token_dropout: float = 0.0
+    """Share of a clip's patches, over all its frames, that attention does not see, drawn anew for each clip
+    and step. CLS is always seen, so a clip is never empty."""
+    mixup: float = 0.0
+    """Alpha of the Beta distribution of shares in which neighbours in the batch are mixed, 0.2 to 0.8 say; 0
+    mixes nothing. Needs pieces of an even number of clips."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.token_dropout < 1:
+            raise ValueError(f"token_dropout must lie in [0, 1), found {self.token_dropout}")
+        if not 0 <= self.mixup < float("inf"):
+            raise ValueError(f"mixup must be 0 or a positive number, found {self.mixup}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """One training run: everything that decides the losses, and not where things lie or on what they run."""
 
@@ -58,6 +78,8 @@ class TrainConfig:
     """The model."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimiser and schedule."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Token dropout and mixup."""
     label: str = "label"
     """Which labels to learn: `label`, or the name of a clip attribute (a further column of the list)."""
     split: str = "train"
@@ -105,6 +127,11 @@ class TrainConfig:
             raise ValueError(
                 f"batch_split must divide batch_size, found {self.batch_split} and {self.batch_size}"
             )
+        if self.augment.mixup and self.batch_size // self.batch_split % 2:
+            raise ValueError(
+                f"mixup mixes pairs of clips: expected pieces of an even number, found "
+                f"{self.batch_size // self.batch_split} (batch_size {self.batch_size} in {self.batch_split})"
+            )
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), found {self.label_smoothing}")
 
@@ -120,5 +147,5 @@ class TrainConfig:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
         """The config that `to_json` turned into plain values."""
-        parts = {"decoder": DecoderConfig(**values["decoder"]), "optim": OptimConfig(**values["optim"])}
-        return cls(**(values | parts))
+        kinds = {"decoder": DecoderConfig, "optim": OptimConfig, "augment": AugmentConfig}
+        return cls(**(values | {name: kind(**values.get(name, {})) for name, kind in kinds.items()}))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import nn
 
 from decoders.attention import QueryAttention
@@ -54,6 +54,8 @@ class BlockFeatures:
     """Attention of frame t to frame t - 1, t = 1..T-1, averaged over heads."""
     map_next: Float[torch.Tensor, "N T-1 P P"] | None = None
     """Attention of frame t to frame t + 1, t = 0..T-2, averaged over heads."""
+    seen: Bool[torch.Tensor, "N T L"] | None = None
+    """Tokens that the query sees, at least one a clip; None for all, as always but in training."""
 
 
 class QuickGELU(nn.Module):
@@ -133,6 +135,7 @@ class EVLTrunk(nn.Module):
             taps=None if conv is None else conv.residual_taps,
             added=self._added(i, block.out.shape[1]),
             tables=None if table is None else (table.w1, table.w2),
+            seen=block.seen,
         )
 
     def _conv(self, i: int) -> TemporalConv | None:

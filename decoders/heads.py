@@ -134,8 +134,8 @@ def train_together(
     with ExitStack() as stack:
         heads = []
         for entry, found in zip(entries, data, strict=True):
-            directory = stack.enter_context(open_run(entry.run, _identity(entry.config, found), session))
-            head = _open_head(entry, found, directory, place)
+            directory = stack.enter_context(open_run(entry.run, identity(entry.config, found), session))
+            head = open_head(entry, found, directory, place)
             stack.callback(head.lines.log.close)
             heads.append(head)
         Loop(heads).run(stack.enter_context(StopRequest()))
@@ -199,12 +199,12 @@ def _read_split(
     return reader, labelled_clips(bank, split=split, label=label, classes=classes, arrays=reader.arrays)
 
 
-def _identity(config: TrainConfig, data: RunData) -> dict[str, Any]:
+def identity(config: TrainConfig, data: RunData) -> dict[str, Any]:
     """What the run is; another one may not go on with it."""
     return {"config": config.to_json(), "task": data.task.to_json(), "data": data.describe()}
 
 
-def _open_head(entry: Entry, data: RunData, directory: RunDirectory, device: torch.device) -> Head:
+def open_head(entry: Entry, data: RunData, directory: RunDirectory, device: torch.device) -> Head:
     """A head as its run directory left it, or a new one."""
     trainer, done = _begin(entry.config, data.task, directory, device)
     if mark := directory.divergence:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from decoders.augment import augmented
 from decoders.config import TrainConfig
 from decoders.dataset import Batch
 from decoders.draws import Draws
@@ -55,8 +56,10 @@ class Trainer:
         return Draws(seed=config.seed, step=number, rows=rows, total=config.batch_size, device=self.device)
 
     def _backward(self, batch: Batch, draws: Draws) -> torch.Tensor:
-        logits = self.model(batch.features, draws)
-        loss = F.cross_entropy(logits, batch.targets, label_smoothing=self.config.label_smoothing)
+        classes = self.model.proj[-1].out_features
+        features, targets = augmented(batch.features, batch.targets, self.config.augment, draws, classes)
+        logits = self.model(features, draws)
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing)
         loss = loss / self.config.batch_split
         self.scaler.scale(loss).backward()
         return loss.detach()

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from decoders.config import TrainConfig
+from decoders.config import AugmentConfig, TrainConfig
+from decoders.evaluate import evaluate
 from decoders.head import Diverged
 from decoders.loop import TrainingStopped
 from decoders.recipes import RECIPES
@@ -115,6 +116,29 @@ def test_a_batch_in_pieces_is_the_same_batch(bank, whole, tmp_path, pieces):
         assert left == pytest.approx(right, abs=1e-5)
     for name, tensor in weights(whole).items():
         torch.testing.assert_close(weights(split)[name], tensor, atol=2e-4, rtol=0)
+
+
+AUGMENTED = replace(CONFIG, augment=AugmentConfig(token_dropout=0.4, mixup=0.4))
+
+
+def test_augmented_training_is_its_own_resumes_to_the_bit_and_is_the_same_in_pieces(bank, whole, tmp_path):
+    run = train(AUGMENTED, bank=bank, run=tmp_path / "a").run
+    with pytest.raises(TrainingStopped):
+        train(AUGMENTED, bank=bank, run=tmp_path / "b", watch=Interrupt(3))
+    resume(tmp_path / "b")
+    assert same(weights(tmp_path / "b"), weights(run))
+    split = train(replace(AUGMENTED, batch_split=3), bank=bank, run=tmp_path / "c").run
+    found, pieces, plain = (read_metrics(r / "metrics.jsonl") for r in (run, split, whole))
+    for left, right in zip(found, pieces, strict=True):
+        assert left == pytest.approx(right, abs=1e-5)
+    assert found[0] != plain[0]
+
+
+def test_evaluation_never_augments(bank, whole, tmp_path):
+    init = str(whole / f"checkpoint-{CONFIG.steps}.pth")
+    run = train(replace(AUGMENTED, init=init, steps=0), bank=bank, run=tmp_path / "run").run
+    scores = [evaluate(some, bank=bank, split="test", device="cpu") for some in (run, whole)]
+    assert scores[0]["confusion"] == scores[1]["confusion"]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
