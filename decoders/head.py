@@ -164,3 +164,7 @@ class Head:
         """Write a checkpoint, and the log up to it."""
         self.lines.log.flush()
         save_checkpoint(self.folder, self.trainer.state(self.done), keep=self.config.keep)
+
+    def close(self) -> None:
+        """End the log."""
+        self.lines.log.close(complete=self.done == self.goal and self.diverged is None)

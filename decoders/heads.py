@@ -36,6 +36,7 @@ from storage import Bank
 from training.interrupt import StopRequest
 from training.metrics import MetricsLog, read_metrics
 from training.run import RunDirectory, open_run
+from training.services import open_trackers, refuse_missing_trackers
 
 HeadsWatch = Callable[[str, int, Mapping[str, float]], None]
 """Called with a head's name, its steps done and the values of each line that enters its metrics.jsonl."""
@@ -70,6 +71,8 @@ class Entry:
     watch: Watch | None
     until: int | None = None
     """Stop after so many steps, evaluated and saved; None takes all."""
+    log_to: tuple[str, ...] = ()
+    """Services that get its log as well: wandb, mlflow."""
 
 
 def train_heads(
@@ -81,6 +84,7 @@ def train_heads(
     device: str = "auto",
     watch: HeadsWatch | None = None,
     until: Mapping[str, int] | None = None,
+    log_to: Sequence[str] = (),
 ) -> dict[str, TrainResult]:
     """Train each config in the run directory `folder`/NAME, all on one read of `bank`.
 
@@ -99,8 +103,10 @@ def train_heads(
         watch: told of every logged line.
         until: stop the heads of these names after so many steps, evaluated and saved; the schedule stays that
             of all steps.
+        log_to: services that get every head's log as well, a run each: wandb, mlflow.
 
     Raises:
+        ConnectionError: such a service does not answer at the start.
         ValueError: heads that cannot read together; the bank cannot serve a config; a run directory holds
             another run, or another process has it open.
     """
@@ -113,6 +119,7 @@ def train_heads(
             run=folder / name,
             watch=None if watch is None else partial(watch, name),
             until=(until or {}).get(name),
+            log_to=tuple(log_to),
         )
         for name, config in configs.items()
     ]
@@ -126,6 +133,8 @@ def train_together(
     """As `train_heads`, with the run directories named."""
     start = time.perf_counter()
     place = pick_device(device)
+    for entry in entries:
+        refuse_missing_trackers(entry.log_to)
     train_on, test_on = Bank.open(bank), Bank.open(eval_bank or bank)
     _refuse_other_settings(entries)
     data = [open_data(entry.config, train_on, test_on, place) for entry in entries]
@@ -134,9 +143,10 @@ def train_together(
     with ExitStack() as stack:
         heads = []
         for entry, found in zip(entries, data, strict=True):
-            directory = stack.enter_context(open_run(entry.run, identity(entry.config, found), session))
+            opened = {**session, "log_to": list(entry.log_to)}
+            directory = stack.enter_context(open_run(entry.run, identity(entry.config, found), opened))
             head = open_head(entry, found, directory, place)
-            stack.callback(head.lines.log.close)
+            stack.callback(head.close)
             heads.append(head)
         Loop(heads).run(stack.enter_context(StopRequest()))
     seconds = time.perf_counter() - start
@@ -209,8 +219,8 @@ def open_head(entry: Entry, data: RunData, directory: RunDirectory, device: torc
     trainer, done = _begin(entry.config, data.task, directory, device)
     if mark := directory.divergence:
         done = mark["step"]
-    lines = LossLines(MetricsLog(entry.run, done=done), entry.watch)
-    head = Head(trainer, data, directory, lines, done)
+    log = MetricsLog(entry.run, done=done, trackers=open_trackers(entry.log_to, directory))
+    head = Head(trainer, data, directory, LossLines(log, entry.watch), done)
     if entry.until is not None:
         head.goal = min(head.goal, entry.until)
     return head

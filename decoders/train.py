@@ -22,6 +22,7 @@ from decoders.heads import Entry, TrainResult, train_together
 from decoders.loop import TrainingStopped
 from decoders.recipes import RECIPES
 from training.run import DIVERGED, RunDirectory
+from training.services import TrackerName
 
 INTERRUPTED = 130
 """Exit code after a signal, as shells count it."""
@@ -35,6 +36,7 @@ def train(
     eval_bank: str | Path | None = None,
     device: str = "auto",
     watch: Watch | None = None,
+    log_to: Sequence[str] = (),
 ) -> TrainResult:
     """Train `config` on `bank` in the run directory `run`, from its newest checkpoint if it has one.
 
@@ -48,12 +50,14 @@ def train(
         eval_bank: bank of the `eval_split`, where it is another one (test views of the same backbone).
         device: auto, cpu or cuda.
         watch: told of every logged line, for progress displays.
+        log_to: services that get the log as well: wandb, mlflow.
 
     Raises:
+        ConnectionError: such a service does not answer at the start.
         ValueError: the bank cannot serve the config; `run` holds another run (each difference is named).
         Diverged: the loss became infinite or NaN, now or in an earlier session.
     """
-    entry = Entry(config=config, run=run, watch=watch)
+    entry = Entry(config=config, run=run, watch=watch, log_to=tuple(log_to))
     [result] = train_together([entry], bank=bank, eval_bank=eval_bank, device=device)
     if result.diverged:
         again = f"{run / DIVERGED} keeps that; without it the run goes on from its newest checkpoint"
@@ -68,13 +72,17 @@ def resume(
     eval_bank: str | Path | None = None,
     device: str = "auto",
     watch: Watch | None = None,
+    log_to: Sequence[str] | None = None,
 ) -> TrainResult:
-    """Go on with a run from its directory alone; the banks only where they have moved."""
+    """Go on with a run from its directory alone; the banks only where they have moved. `log_to` None logs to
+    the services of the last session.
+    """
     directory = RunDirectory.read(run)
     config = TrainConfig.from_json(directory.document["config"])
     last = directory.sessions()[-1]
     banks = {"bank": bank or last["bank"], "eval_bank": eval_bank or last["eval_bank"]}
-    return train(config, run=run, device=device, watch=watch, **banks)
+    log_to = last.get("log_to", ()) if log_to is None else log_to
+    return train(config, run=run, device=device, watch=watch, log_to=log_to, **banks)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +94,7 @@ class TrainCommand:
     run: Path
     eval_bank: str
     device: str
+    log_to: tuple[TrackerName, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +109,8 @@ class ResumeCommand:
     """Where the bank of the evaluation split is now, if it has moved."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    log_to: tuple[TrackerName, ...] | None = None
+    """Services that get the log as well; None (left out): those of the last session."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -116,6 +127,7 @@ def main(argv: Sequence[str]) -> int:
                     eval_bank=command.eval_bank,
                     device=command.device,
                     watch=display.show,
+                    log_to=command.log_to,
                 )
             else:
                 result = train(
@@ -125,6 +137,7 @@ def main(argv: Sequence[str]) -> int:
                     eval_bank=command.eval_bank,
                     device=command.device,
                     watch=display.show,
+                    log_to=command.log_to,
                 )
     except TrainingStopped as stopped:
         console.print(str(stopped), soft_wrap=True)
@@ -150,9 +163,14 @@ def _command_of(recipe: Callable[[], TrainConfig]) -> Callable[..., TrainCommand
         run: Annotated[Path, tyro.conf.arg(help="Run directory; made if new, gone on with if the same run.")],
         eval_bank: Annotated[str, tyro.conf.arg(help="Bank of the eval split, if another.")] = "",
         device: Annotated[str, tyro.conf.arg(help="auto, cpu or cuda.")] = "auto",
+        log_to: Annotated[
+            tuple[TrackerName, ...], tyro.conf.arg(help="Services that get the log as well: wandb, mlflow.")
+        ] = (),
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = recipe(),  # noqa: B008
     ) -> TrainCommand:
-        return TrainCommand(config=config, bank=bank, run=run, eval_bank=eval_bank, device=device)
+        return TrainCommand(
+            config=config, bank=bank, run=run, eval_bank=eval_bank, device=device, log_to=log_to
+        )
 
     command.__doc__ = inspect.cleandoc(recipe.__doc__ or "")
     return command

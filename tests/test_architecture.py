@@ -37,6 +37,8 @@ OWNERS: dict[str, set[str]] = {
     "xformers": {"backbones"},
     "torchmetrics": {"training"},
     "tensorboard": {"training"},
+    "wandb": {"training"},
+    "mlflow": {"training"},
     "ray": {"pipeline", "training", "decoders", "finetune"},
     "matplotlib": {"demo"},
 }

@@ -2,7 +2,8 @@
 
 metrics.jsonl is the record (one JSON object a line, each with its `step`, the number of steps done by then),
 TensorBoard the picture of it. When a run goes on from a checkpoint, the lines that the interrupted run wrote
-past that checkpoint are dropped first, so that the file reads as if nothing had happened.
+past that checkpoint are dropped first, so that the file reads as if nothing had happened. Trackers
+(`training/trackers.py`) are sent the same lines.
 """
 
 import json
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 from torch.utils.tensorboard.writer import SummaryWriter
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+
+from training.trackers import Tracker
 
 
 class ClassificationScores:
@@ -62,26 +65,39 @@ class MetricsLog:
     steps.
     """
 
-    def __init__(self, folder: Path, *, done: int = 0) -> None:
+    def __init__(self, folder: Path, *, done: int = 0, trackers: Sequence[Tracker] = ()) -> None:
         self.path = folder / "metrics.jsonl"
         drop_lines_after(self.path, done)
         self._file = self.path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
+        self._trackers = tuple(trackers)
+        for line in read_metrics(self.path) if trackers else ():
+            self._send(line.pop("step"), line)  # each sends on what it has not sent yet
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One line, and one point a value under the same names on TensorBoard."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
+        self._send(step, values)
 
     def flush(self) -> None:
-        """Hand everything written so far to the operating system."""
+        """Hand everything written so far to the operating system, and to the trackers."""
         self._file.flush()
         self._board.flush()
+        for tracker in self._trackers:
+            tracker.flush()
 
-    def close(self) -> None:
+    def close(self, *, complete: bool = True) -> None:
+        """Write no more; `complete` says whether the run has come to its end."""
         self._file.close()
         self._board.close()
+        for tracker in self._trackers:
+            tracker.close(complete=complete)
+
+    def _send(self, step: int, values: Mapping[str, float]) -> None:
+        for tracker in self._trackers:
+            tracker.write(step, values)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@
       tensorboard/         the same as pictures
       checkpoint-N.pth     the newest few; N is the step to go on at
       diverged.json        only where the loss became infinite or NaN: at which step, and why
+      wandb.json, mlflow.json   where the run is also logged to such a service (`training/trackers.py`)
       lock.json            locked by the process that has the run open (`training/lock.py`)
 
 config.json is what the run *is*: going on with another config or other data is refused, and the error prints
@@ -133,7 +134,7 @@ def _begin(path: Path, document: Mapping[str, Any], session: Mapping[str, Any]) 
 
 def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """(dotted name, left value, right value) of every leaf in which two nested dicts differ."""
-    a, b = dict(_leaves(left)), dict(_leaves(right))
+    a, b = dict(leaves(left)), dict(leaves(right))
     names = sorted(a.keys() | b.keys())
     return [
         (n, a.get(n, _ABSENT), b.get(n, _ABSENT)) for n in names if a.get(n, _ABSENT) != b.get(n, _ABSENT)
@@ -169,10 +170,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     sync_folder(path.parent)
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of everything in nested dicts that is no dict, or an empty one."""
     for name, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
