@@ -15,6 +15,10 @@ COMMANDS = {
     "extract": ("pipeline.extract", "videos to bank: encode with a frozen CLIP, keep what it saw"),
     "train": ("decoders.train", "bank to decoder: train an EVL decoder on cached features"),
     "evaluate": ("decoders.evaluate", "test a trained decoder on a bank: top-1, top-5, per class"),
+    "ablate": (
+        "ablations.command",
+        "what each part of the method is worth: decoders that differ in one thing",
+    ),
     "status": ("pipeline.status", "how far an extraction is, from any terminal or machine, during and after"),
     "inspect": ("storage.inspect", "what a bank holds: spec, rows, sizes, statistics"),
     "verify": ("pipeline.verify", "check a bank from end to end; --repair clears the way for damaged shards"),
@@ -64,7 +68,17 @@ def run(command: Callable[..., int], arguments: Sequence[str] | None = None) -> 
 
 def exit_code(error: Exception) -> int | None:
     """2 for a mistake in the request, 1 for failed work, None for an error that is a bug of ours."""
-    rooms = ("backbones", "decoders", "demo", "finetune", "pipeline", "storage", "training", "video")
+    rooms = (
+        "ablations",
+        "backbones",
+        "decoders",
+        "demo",
+        "finetune",
+        "pipeline",
+        "storage",
+        "training",
+        "video",
+    )
     if isinstance(error, ValueError):
         return MISUSED
     ours = type(error).__module__.split(".")[0] in rooms

@@ -2,10 +2,14 @@
 in.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from training.optim import OptimConfig
+
+_LATER = {"tokens", "multi_layer", "augment", "views"}
+"""Settings that came after the first runs; their defaults are what those runs did."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,7 +17,12 @@ class DecoderConfig:
     """The decoder's own choices; width, frames, grid and classes come from the bank."""
 
     layers: int = 4
-    """D, decoder layers; layer i reads the i-th of the last D blocks in the bank."""
+    """D, decoder layers; what block each reads says `multi_layer`."""
+    multi_layer: bool = True
+    """Layer i reads the i-th of the last D blocks in the bank; off, every layer reads the last block."""
+    tokens: Literal["all", "pooled"] = "all"
+    """What is read of a frame: all tokens of a block, or the CLS token alone, which is what the tower itself
+    pools the frame into. Pooled frames have no patches, so `cross_frame` must be off."""
     qkv_width: int = 0
     """Q, channels of queries, keys and values over all heads; 0 takes the tokens' width."""
     heads: int = 12
@@ -44,6 +53,20 @@ class DecoderConfig:
         for name, value in (("dropout", self.dropout), ("head_dropout", self.head_dropout)):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must lie in [0, 1), found {value}")
+        if self.tokens == "pooled" and self.cross_frame:
+            raise ValueError(
+                "cross_frame compares the patches of neighbouring frames, and tokens='pooled' reads none; "
+                "turn cross_frame off, or read all tokens"
+            )
+
+    @property
+    def depth(self) -> int:
+        """How many of the last blocks are read."""
+        return self.layers if self.multi_layer else 1
+
+    def blocks_of(self, there: Sequence[int]) -> tuple[int, ...]:
+        """The block that each layer reads, of at least `depth` that are there in ascending order."""
+        return tuple(there[-self.layers :]) if self.multi_layer else (there[-1],) * self.layers
 
     def without_temporal(self) -> "DecoderConfig":
         """The same decoder with all three temporal modules left out: blind to the order of frames."""
@@ -141,11 +164,19 @@ class TrainConfig:
         return self.seed if self.order_seed is None else self.order_seed
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` turns them back."""
-        return asdict(self)
+        """Plain JSON values; `from_json` turns them back. Without what came after the first runs where it is
+        as it was then, so that those runs are the same runs still.
+        """
+        values, first = asdict(self), asdict(TrainConfig())
+        return _known_then(values, first) | {"decoder": _known_then(values["decoder"], first["decoder"])}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
         """The config that `to_json` turned into plain values."""
         kinds = {"decoder": DecoderConfig, "optim": OptimConfig, "augment": AugmentConfig}
         return cls(**(values | {name: kind(**values.get(name, {})) for name, kind in kinds.items()}))
+
+
+def _known_then(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Without later settings that are at their defaults."""
+    return {name: value for name, value in values.items() if name not in _LATER or value != defaults[name]}

@@ -5,12 +5,13 @@ one thread turns what is stored into what the decoder wants, in memory of its ow
 into again. With CUDA the buffers are pinned and that thread copies on a stream of its own, beside the
 kernels. At most `AHEAD` decoded batches wait.
 
-Only the arrays that a decoder uses are read: the blocks of its layers, and maps only where a module reads
-them. A bank with q and k instead of maps, or with what they derive from, gives the same maps, computed here.
+Only the arrays that a decoder uses are read, each once: the blocks of its layers, and maps only where a
+module reads them. A bank with q and k instead of maps, or with what they derive from, gives the same maps,
+computed here. Rows are read as they are stored; where only CLS is wanted, the other tokens go no further.
 """
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from decoders.config import TrainConfig
 from decoders.evl import BlockFeatures
 from decoders.precision import feature_dtype
 from decoders.task import Task
+from decoders.wanted import Wanted, wanted_by
 from storage import (
     MAPS,
     Bank,
@@ -50,7 +52,8 @@ class Batch:
     """Features of N rows and the classes of their clips."""
 
     features: list[BlockFeatures]
-    """One per decoder layer, shallow to deep, N rows each; of several decoders, one per block of any."""
+    """One per decoder layer, shallow to deep, N rows each (layers that read the same block share its
+    features); of several decoders, one per block of any."""
     targets: Int64[torch.Tensor, "*decoders n"]
     """Classes; N of them in training, one per clip of V rows in evaluation. Several decoders: a row each."""
 
@@ -62,34 +65,25 @@ class Batch:
 
 
 class FeatureReader:
-    """Rows of a bank as the decoder wants them: chosen blocks, one dtype, one device.
+    """Rows of a bank as the decoder wants them, in one dtype on one device.
 
     Attributes:
+        wanted: what is read, in terms of blocks.
         arrays: names of the bank's arrays that are read for it, each once.
-        maps: those of its blocks whose cross-frame maps are wanted.
     """
 
-    def __init__(
-        self,
-        bank: Bank,
-        blocks: Sequence[int],
-        *,
-        maps: Collection[int],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
+    def __init__(self, bank: Bank, wanted: Wanted, *, device: torch.device, dtype: torch.dtype) -> None:
         self.bank = bank
-        self.blocks = tuple(blocks)
-        self.maps = frozenset(maps)
+        self.wanted = wanted
         self.device = device
         self.dtype = dtype
-        self._modes = {block: bank.spec.attention(block) for block in blocks if block in self._with_maps()}
+        self._modes = {block: bank.spec.attention(block) for block in sorted(self._with_maps())}
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._weights = {block: self._block_weights(block) for block in self._derived()}
         self.arrays = tuple(dict.fromkeys(self._names()))
 
     def read(self, rows: NDArray[np.int64]) -> list[BlockFeatures]:
-        """Features of the rows, in their order, one per block."""
+        """Features of the rows, in their order, one per layer."""
         return self.decode({name: self.bank.read(name, rows) for name in self.arrays})
 
     def batch(self, stored: Mapping[str, NDArray[Any]], targets: NDArray[np.int64]) -> Batch:
@@ -103,12 +97,17 @@ class FeatureReader:
         return batch
 
     def decode(self, stored: Mapping[str, NDArray[Any]]) -> list[BlockFeatures]:
-        """Features of N rows, one per block, from the rows of every array as they are stored; on a CPU in
+        """Features of N rows, one per layer, from the rows of every array as they are stored; on a CPU in
         memory of their own.
         """
-        values = {name: self._to_device(found) for name, found in stored.items()}
+        pooled = self._pooled_arrays()
+        values = {
+            name: self._to_device(found[:, :, :1] if name in pooled else found)
+            for name, found in stored.items()
+        }
         tokens = {block: decoded(array_name(block, "out"), values) for block in self._token_blocks()}
-        return [self._block(block, tokens, values) for block in self.blocks]
+        features = {block: self._block(block, tokens, values) for block in set(self.wanted.blocks)}
+        return [features[block] for block in self.wanted.blocks]
 
     def targets(self, targets: NDArray[np.int64]) -> Int64[torch.Tensor, "*decoders n"]:
         """Targets on the same device."""
@@ -124,7 +123,8 @@ class FeatureReader:
     def _block(
         self, block: int, tokens: Mapping[int, torch.Tensor], values: Mapping[str, torch.Tensor]
     ) -> BlockFeatures:
-        out, mode = self._owned(tokens[block]), self._modes.get(block)
+        here = slice(None) if block in self.wanted.whole else slice(1)
+        out, mode = self._owned(tokens[block][:, :, here]), self._modes.get(block)
         if mode is None:
             return BlockFeatures(out=out)
         if mode == "maps":
@@ -145,7 +145,13 @@ class FeatureReader:
 
     def _with_maps(self) -> Collection[int]:
         """Blocks whose maps are read: a single frame has no neighbour."""
-        return self.maps if self.bank.spec.frames > 1 else ()
+        return self.wanted.maps if self.bank.spec.frames > 1 else ()
+
+    def _pooled_arrays(self) -> set[str]:
+        """Arrays (n, T, L, ...) of whose tokens only the first is used."""
+        unused = set(self._token_blocks()) - self.wanted.whole - {block - 1 for block in self._derived()}
+        names = {array_name(block, "out") for block in unused}
+        return names | {f"{name}_token_scale" for name in names}
 
     def _names(self) -> Iterator[str]:
         for name in [array_name(block, "out") for block in self._token_blocks()]:
@@ -156,7 +162,7 @@ class FeatureReader:
                 yield from (name, *scales_of(name, self.bank.layouts))
 
     def _token_blocks(self) -> tuple[int, ...]:
-        return tuple(sorted({*self.blocks, *(block - 1 for block in self._derived())}))
+        return tuple(sorted({*self.wanted.blocks, *(block - 1 for block in self._derived())}))
 
     def _derived(self) -> list[int]:
         return [block for block, mode in self._modes.items() if mode == "derived"]
@@ -173,8 +179,7 @@ def open_features(bank: Bank, task: Task, config: TrainConfig, device: torch.dev
     """What a decoder of this task and config reads of a bank."""
     return FeatureReader(
         bank,
-        task.blocks,
-        maps=task.blocks if config.decoder.cross_frame else (),
+        wanted_by(config.decoder, task.blocks),
         device=device,
         dtype=feature_dtype(config.precision),
     )

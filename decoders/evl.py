@@ -2,7 +2,8 @@
 
 "Frozen CLIP Models are Efficient Video Learners" (Lin et al., ECCV 2022). One learned query per clip looks,
 layer by layer from shallow to deep, at the unpooled tokens of the last D blocks of all frames; layer i reads
-block n - D + i. Tokens first receive what the temporal modules add:
+block n - D + i (`DecoderConfig` has the variants that the paper compares this with). Tokens first receive
+what the temporal modules add:
 
     tokens = F + conv(F) + position + cross(maps)
     x = x + attention(norm1(x), norm3(tokens));  x = x + mlp(norm2(x))
@@ -49,7 +50,7 @@ class BlockFeatures:
     """
 
     out: Float[torch.Tensor, "N T L C"]
-    """The block's output tokens, CLS first."""
+    """The block's output tokens, CLS first; pooled frames have L = 1."""
     map_prev: Float[torch.Tensor, "N T-1 P P"] | None = None
     """Attention of frame t to frame t - 1, t = 1..T-1, averaged over heads."""
     map_next: Float[torch.Tensor, "N T-1 P P"] | None = None
@@ -98,6 +99,7 @@ class EVLTrunk(nn.Module):
         super().__init__()
         layers = range(config.layers)
         self.grid = shape.grid
+        self.pooled = config.tokens == "pooled"
         self.cls_token = nn.Parameter(torch.zeros(shape.width))
         if config.cls_init == "normal":
             nn.init.normal_(self.cls_token, std=0.02)
@@ -127,6 +129,10 @@ class EVLTrunk(nn.Module):
 
     def parts(self, i: int, block: BlockFeatures) -> TokenParts:
         """What layer `i` attends to: the frozen tokens and what each temporal module adds to them."""
+        if self.pooled and block.out.shape[2] != 1:
+            raise ValueError(
+                f"this decoder reads one token a frame, found features with {block.out.shape[2]}"
+            )
         table, conv = self._table(i, block), self._conv(i)
         return TokenParts(
             out=block.out,

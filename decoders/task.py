@@ -24,7 +24,7 @@ class Task:
     classes: tuple[str, ...]
     """K names, in the order of the logits."""
     blocks: tuple[int, ...]
-    """Backbone blocks read, one per decoder layer, ascending."""
+    """The backbone block that each decoder layer reads, shallow to deep."""
     shape: TokenShape
     """Width, frames and grid of the tokens."""
     backbone: dict[str, Any]
@@ -47,21 +47,23 @@ class Task:
 
 def pose_task(bank: Bank, config: TrainConfig) -> Task:
     """The task of training `config` on `bank`. Raises ValueError where the bank cannot serve the config."""
-    spec, layers = bank.spec, config.decoder.layers
-    if len(spec.blocks) < layers:
+    spec, layers, depth = bank.spec, config.decoder.layers, config.decoder.depth
+    if len(spec.blocks) < depth:
         raise ValueError(
-            f"a decoder of {layers} layers reads {layers} blocks, {bank.path} holds {len(spec.blocks)} "
-            f"({', '.join(map(str, spec.blocks))}); take fewer layers or extract more blocks"
+            f"a decoder of {layers} layers reads {depth} blocks, {bank.path} holds {len(spec.blocks)} "
+            f"({', '.join(map(str, spec.blocks))}); take fewer layers, let all of them read the last block "
+            "(no multi_layer), or extract more blocks"
         )
-    _refuse_missing_maps(bank, spec.blocks[-layers:], config)
+    blocks = config.decoder.blocks_of(spec.blocks)
+    _refuse_missing_maps(bank, blocks, config)
     return Task(
         label=config.label,
         classes=class_list(bank.table, config.label),
-        blocks=spec.blocks[-layers:],
+        blocks=blocks,
         shape=TokenShape(width=spec.backbone.width, frames=spec.frames, grid=spec.backbone.grid),
         backbone=asdict(spec.backbone) | {"grid": list(spec.backbone.grid)},
         fingerprint=bank.fingerprint,
-        kept=kept_arrays(bank, spec.blocks[-layers:]),
+        kept=kept_arrays(bank, blocks),
     )
 
 

@@ -12,14 +12,11 @@ Run it again in the same folder and finished stages are recognised and skipped.
 
 import json
 import multiprocessing
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -28,10 +25,9 @@ from decoders import recipes as decoder_recipes
 from decoders.config import TrainConfig
 from decoders.evaluate import evaluate
 from decoders.train import train
+from demo.dataset import build_bank, clip_count, draw, world_of
 from demo.report import show_table, write_report
-from demo.world import WorldConfig, draw_dataset
-from pipeline import recipes as extract_recipes
-from pipeline.extract import extract
+from demo.stages import Stages, torch_threads
 from storage import Bank, row_bytes
 
 APPEARANCE, TEMPORAL, NO_TEMPORAL = "appearance", "motion-temporal", "motion-no-temporal"
@@ -49,34 +45,16 @@ class DemoConfig:
     """A quarter of the videos and steps: shows that everything works, not how well."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stages:
-    """How long each stage took, in seconds, in order."""
-
-    console: Console
-    """Where the stages are announced."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Stage to wall time."""
-
-    @contextmanager
-    def stage(self, name: str, what: str) -> Iterator[None]:
-        """Announce and time a stage."""
-        self.console.print(f"[bold]{name}[/bold]: {what}")
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 1)
-
-
 def run_demo(config: DemoConfig, console: Console) -> dict[str, Any]:
     """All stages; what demo.json says."""
     stages = Stages(console=console)
-    world = world_of(config)
+    world = world_of(config.seed, short=config.short)
     with stages.stage("draw", f"{clip_count(world)} videos of {world.frames} frames, H.264"):
         listing = draw(config.folder / "videos", world, console)
     with stages.stage(
         "extract", "encode every video once with the tiny CLIP, keep tokens and attention maps"
     ):
-        bank = build_bank(config, listing, console)
+        bank = build_bank(config.folder / "bank", listing, console)
     with torch_threads(multiprocessing.cpu_count()):
         with stages.stage(
             "train", "an appearance decoder, and two motion decoders: with and without temporal modules"
@@ -94,50 +72,6 @@ def run_demo(config: DemoConfig, console: Console) -> dict[str, Any]:
     show_table(console, figures)
     console.print(f"report: {report}", highlight=False)
     return figures
-
-
-def world_of(config: DemoConfig) -> WorldConfig:
-    """The dataset to draw."""
-    workers = multiprocessing.cpu_count()
-    if config.short:
-        return WorldConfig(seed=config.seed, train=160, val=24, test=48, test_pairs=48, workers=workers)
-    return WorldConfig(seed=config.seed, test=192, test_pairs=144, workers=workers)
-
-
-def clip_count(world: WorldConfig) -> int:
-    """Videos of all splits."""
-    return world.train + world.val + world.test + world.test_pairs
-
-
-def draw(folder: Path, world: WorldConfig, console: Console) -> Path:
-    """Draw the dataset, or find it drawn; its list file.
-
-    Raises:
-        ValueError: the folder holds a dataset of other settings.
-    """
-    settings = json.dumps(
-        {name: value for name, value in asdict(world).items() if name != "workers"}, indent=1
-    )
-    drawn = folder / "world.json"
-    if drawn.exists():
-        if drawn.read_text() != settings:
-            raise ValueError(f"{folder} holds videos of other settings; choose another --folder or delete it")
-        return folder / "list.csv"
-    with Progress(
-        "drawing", BarColumn(), MofNCompleteColumn(), TextColumn("videos"), console=console
-    ) as progress:
-        task = progress.add_task("draw", total=clip_count(world))
-        listing = draw_dataset(folder, world, report=lambda done, _: progress.update(task, completed=done))
-    drawn.write_text(settings)
-    return listing
-
-
-def build_bank(config: DemoConfig, listing: Path, console: Console) -> Bank:
-    """Extract the drawn videos."""
-    recipe = replace(
-        extract_recipes.shapes(), source=str(listing), bank=str(config.folder / "bank"), shard_rows=32
-    )
-    return extract(recipe, console)
 
 
 def decoder_config(config: DemoConfig, name: str) -> TrainConfig:
@@ -201,17 +135,6 @@ def summarise(found: dict[str, dict[str, Any]], bank: Bank, seconds: dict[str, f
         "bytes_per_row": row_bytes(bank.spec),
         "seconds": seconds | {"total": round(sum(seconds.values()), 1)},
     }
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use `count` threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def main(arguments: Sequence[str]) -> int:

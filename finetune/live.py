@@ -1,7 +1,8 @@
 """The same decoder on a live tower: frames in, logits out, no bank between.
 
-What a bank stores is computed on the way: taps of the last D blocks, and the cross-frame maps from their
-queries and keys. A decoder trained from a bank gives the same logits here, within the storage error of fp16.
+What a bank stores is computed on the way: taps of the blocks that the decoder reads, and the cross-frame
+maps from their queries and keys. A decoder trained from a bank gives the same logits here, within the storage
+error of fp16.
 Where the tower's weights require gradients they reach it through the tokens and the maps; with the tower of
 `load_clip`, which is frozen, nothing is recorded for it.
 """
@@ -24,7 +25,7 @@ class LiveEVL(nn.Module):
         _check_fit(tower, decoder)
         self.tower = tower
         self.decoder = decoder
-        self.blocks = tower.blocks[-decoder.config.layers :]
+        self.blocks = decoder.config.blocks_of(tower.blocks)
 
     def forward(self, frames: UInt8[torch.Tensor, "N T h w 3"]) -> Float[torch.Tensor, "N K"]:
         """Logits of decoded clips."""
@@ -39,11 +40,13 @@ class LiveEVL(nn.Module):
         """What a bank would hold of normalised clips, one per decoder layer."""
         clips = len(images)
         taps = self.tower(rearrange(images, "n t c h w -> (n t) c h w"))
-        return [self._block(taps, block, clips) for block in self.blocks]
+        found = {block: self._block(taps, block, clips) for block in set(self.blocks)}
+        return [found[block] for block in self.blocks]
 
     def _block(self, taps: Taps, block: int, clips: int) -> BlockFeatures:
         dtype = self.decoder.decoder.cls_token.dtype
-        out = rearrange(taps.out[block], "(n t) l c -> n t l c", n=clips).to(dtype)
+        tokens = taps.out[block] if self.decoder.config.tokens == "all" else taps.out[block][:, :1]
+        out = rearrange(tokens, "(n t) l c -> n t l c", n=clips).to(dtype)
         if not self.decoder.config.cross_frame:
             return BlockFeatures(out=out)
         q, k = (rearrange(tap[block], "(n t) l h d -> n t l h d", n=clips) for tap in (taps.q, taps.k))
@@ -53,9 +56,9 @@ class LiveEVL(nn.Module):
 
 def _check_fit(tower: FrozenTower, decoder: EVLDecoder) -> None:
     """Raise ValueError where the tower taps too few blocks or its tokens are of another shape."""
-    if len(tower.blocks) < decoder.config.layers:
+    if len(tower.blocks) < decoder.config.depth:
         raise ValueError(
-            f"expected {decoder.config.layers} tapped blocks, one per decoder layer, found "
+            f"expected {decoder.config.depth} tapped blocks, as many as the decoder reads, found "
             f"{len(tower.blocks)} ({tower.blocks}); tap more blocks"
         )
     found, expected = (tower.width, tower.grid), (decoder.shape.width, decoder.shape.grid)

@@ -17,6 +17,7 @@ ROOMS: dict[str, set[str]] = {
     "decoders": {"storage", "training", "backbones"},
     "finetune": {"video", "backbones", "training", "decoders"},
     "demo": {"storage", "video", "backbones", "training", "pipeline", "decoders", "finetune"},
+    "ablations": {"storage", "video", "backbones", "training", "pipeline", "decoders", "finetune", "demo"},
 }
 
 OWNERS: dict[str, set[str]] = {
@@ -40,7 +41,7 @@ OWNERS: dict[str, set[str]] = {
     "wandb": {"training"},
     "mlflow": {"training"},
     "ray": {"pipeline", "training", "decoders", "finetune"},
-    "matplotlib": {"demo"},
+    "matplotlib": {"demo", "ablations"},
 }
 
 RAY_FILES = {"pipeline/engine.py", "pipeline/ray_probe.py", "training/cluster.py"}

@@ -22,6 +22,24 @@ def test_without_temporal_leaves_only_the_blind_decoder():
     assert not [name for name in names if "temporal" in name or "cross" in name]
 
 
+def test_layers_read_the_last_blocks_or_all_of_them_the_last_one():
+    decoder = DecoderConfig(layers=3, heads=4)
+    assert (decoder.depth, decoder.blocks_of((1, 2, 3, 4))) == (3, (2, 3, 4))
+    decoder = replace(decoder, multi_layer=False)
+    assert (decoder.depth, decoder.blocks_of((4,))) == (1, (4, 4, 4))
+
+
+def test_runs_from_before_a_setting_are_the_same_runs_still():
+    values = TrainConfig().to_json()
+    assert not {"tokens", "multi_layer"} & values["decoder"].keys()
+    assert not {"augment", "views"} & values.keys()
+    assert TrainConfig.from_json(values) == TrainConfig()
+    decoder = DecoderConfig(tokens="pooled", cross_frame=False, multi_layer=False)
+    other = TrainConfig(decoder=decoder, views=2)
+    assert (other.to_json()["decoder"]["tokens"], other.to_json()["views"]) == ("pooled", 2)
+    assert TrainConfig.from_json(other.to_json()) == other
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -43,6 +61,7 @@ def test_train_config_refuses(wrong, message):
         ({"layers": 0}, "layers"),
         ({"heads": 5, "qkv_width": 16}, "heads must divide"),
         ({"dropout": 1.0}, "dropout"),
+        ({"tokens": "pooled"}, "cross_frame compares the patches"),
     ],
 )
 def test_decoder_config_refuses(wrong, message):

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import torch
 
 from backbones.maps import cross_frame_maps
 from decoders.clips import ClipOrder, labelled_clips
-from decoders.dataset import AHEAD, FeatureReader, evaluation_batches, training_batches
+from decoders.dataset import AHEAD, Batch, FeatureReader, evaluation_batches, training_batches
+from decoders.shared_reader import SharedReader
+from decoders.wanted import Wanted, everything
 from storage import Bank, CorruptShard, array_name
 from tests.small_banks import row_values, small_spec, write_bank
 from tests.small_runs import write_learnable_bank
@@ -32,7 +35,10 @@ def banks(tmp_path_factory):
 
 
 def reader_of(bank, *, maps=True, dtype=torch.float32, blocks=(2, 3)):
-    return FeatureReader(bank, blocks, maps=blocks if maps else (), device=CPU, dtype=dtype)
+    wanted = everything(*blocks)
+    if not maps:
+        wanted = replace(wanted, maps=frozenset())
+    return FeatureReader(bank, wanted, device=CPU, dtype=dtype)
 
 
 def test_rows_come_in_order_and_dtype(banks):
@@ -51,6 +57,36 @@ def test_maps_are_only_read_where_they_are_used(banks):
     (features,) = reader_of(banks["maps"], maps=False, blocks=(3,)).read(np.array([1]))
     assert features.map_prev is None
     assert features.map_next is None
+
+
+def test_pooled_frames_are_cls_and_a_block_is_decoded_once_for_all_its_layers(kept_bank):
+    rows = np.array([7, 2])
+    twice = Wanted(blocks=(3, 3), whole=frozenset(), maps=frozenset())
+    reader = FeatureReader(kept_bank, twice, device=CPU, dtype=torch.float16)
+    first, second = reader.read(rows)
+    whole = FeatureReader(kept_bank, everything(3), device=CPU, dtype=torch.float16).read(rows)[0]
+    assert first is second
+    assert first.map_prev is None
+    assert first.out.shape == (2, 3, 1, 16)
+    assert first.out.untyped_storage().nbytes() == first.out.numel() * 2  # no other token is held
+    assert torch.equal(first.out, whole.out[:, :, :1])
+    assert len(reader.arrays) == len(
+        [name for name in reader.arrays if name.startswith(array_name(3, "out"))]
+    )
+
+
+def test_several_decoders_share_what_they_read_of_a_block(kept_bank):
+    rows = np.array([7, 2])
+    pooled = Wanted(blocks=(2, 3), whole=frozenset(), maps=frozenset())
+    wants = [everything(3, 3), pooled, replace(pooled, blocks=(2, 2))]
+    readers = [FeatureReader(kept_bank, wanted, device=CPU, dtype=torch.float32) for wanted in wants]
+    shared = SharedReader(readers)
+    batch = Batch(features=shared.union.read(rows), targets=torch.zeros(3, 2, dtype=torch.int64))
+    for reader, part in zip(readers, shared.parts(batch), strict=True):
+        for found, alone in zip(part.features, reader.read(rows), strict=True):
+            assert found.out.shape == alone.out.shape
+            assert torch.equal(found.out, alone.out)
+    assert batch.features[0].out.shape[2] == 1  # whole it would have been for nobody
 
 
 def test_queries_and_keys_become_maps(banks):
@@ -203,7 +239,7 @@ def test_ctrl_c_while_waiting_leaves_no_thread(banks):
 def test_batches_reach_a_cuda_device_through_pinned_memory(kept_bank, dtype):
     clips = labelled_clips(kept_bank, split="train", label="label", classes=CLASSES)
     order, cuda = ClipOrder(clips, seed=0), torch.device("cuda")
-    reader = FeatureReader(kept_bank, (2, 3), maps=(2, 3), device=cuda, dtype=dtype)
+    reader = FeatureReader(kept_bank, everything(2, 3), device=cuda, dtype=dtype)
     assert torch.from_numpy(reader.allocate((2, 3), np.dtype(np.float16))).is_pinned()
     for step, batch in enumerate(training_batches(reader, order, range(20), 3, 1)):
         torch.cuda._sleep(1_000_000)  # kernels lie behind, as in training

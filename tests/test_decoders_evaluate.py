@@ -9,10 +9,11 @@ import torch
 
 from decoders.dataset import FeatureReader
 from decoders.evaluate import evaluate, main, mean_over_views
-from decoders.evl import load_evl_weights
+from decoders.evl import BlockFeatures, load_evl_weights
 from decoders.task import Task, build_decoder
 from decoders.train import train
-from storage import Bank
+from decoders.wanted import everything
+from storage import MAPS, Bank, array_name
 from tests.small_banks import BACKBONE, small_spec
 from tests.small_runs import CONFIG, write_learnable_bank
 from training.run import RunDirectory, RunError
@@ -42,7 +43,7 @@ def test_report_equals_a_pass_by_hand(bank, run):
     directory, opened = RunDirectory.read(run), Bank.open(bank)
     model = build_decoder(Task.from_json(directory.document["task"]), CONFIG).eval()
     load_evl_weights(model, directory.checkpoint)
-    reader = FeatureReader(opened, (2, 3), maps=(2, 3), device=torch.device("cpu"), dtype=torch.float32)
+    reader = FeatureReader(opened, everything(2, 3), device=torch.device("cpu"), dtype=torch.float32)
     confusion = np.zeros((2, 2), dtype=int)
     rows = {}
     for line in opened.table.to_pylist():
@@ -63,6 +64,41 @@ def test_the_same_classes_under_another_name(bank, run, tmp_path):
         evaluate(run, bank=bank, split="test", label="parity")
     with pytest.raises(ValueError, match="expected at least two classes under 'motion'"):
         evaluate(run, bank=bank, split="test", label="motion")
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        replace(CONFIG.decoder, tokens="pooled", cross_frame=False),
+        replace(CONFIG.decoder, layers=3, multi_layer=False),
+    ],
+    ids=["pooled", "last"],
+)
+def test_variants_of_what_is_read_are_evaluated_as_they_were_trained(bank, tmp_path, decoder):
+    config = replace(CONFIG, decoder=decoder, eval_split="")
+    run = train(config, bank=bank, run=tmp_path / "run").run
+    report = evaluate(run, bank=bank)
+    assert evaluate(run, bank=bank) == report | {"seconds": pytest.approx(report["seconds"], abs=60)}
+    directory, opened = RunDirectory.read(run), Bank.open(bank)
+    task = Task.from_json(directory.document["task"])
+    model = build_decoder(task, config).eval()
+    load_evl_weights(model, directory.checkpoint)
+    right = 0
+    for line in opened.table.to_pylist():
+        if (line["split"], line["outcome"], line["view"]) == ("test", "written", 0):
+            with torch.no_grad():
+                logits = model([plain_features(opened, block, line["row"], decoder) for block in task.blocks])
+            right += int(logits.softmax(dim=-1).mean(dim=0).argmax()) == line["label"]
+    assert report["top1"] == pytest.approx(right / 7)
+
+
+def plain_features(bank, block, row, decoder):
+    """All three views of a clip, straight from the bank."""
+    values = {tap: bank.read(array_name(block, tap), range(row, row + 3)) for tap in ("out", *MAPS)}
+    out, *maps = (torch.from_numpy(found).float() for found in values.values())
+    if decoder.tokens == "pooled":
+        return BlockFeatures(out=out[:, :, 0][:, :, None])
+    return BlockFeatures(out=out, map_prev=maps[0], map_next=maps[1])
 
 
 def test_another_bank_of_the_same_backbone_will_do(run, tmp_path):

@@ -25,10 +25,13 @@ from training.lock import RunBusy, RunLock
 from training.metrics import read_metrics
 from training.run import RunError
 
+POOLED = replace(DECODER, tokens="pooled", cross_frame=False)
 HEADS = {
     "rate": replace(CONFIG, optim=replace(CONFIG.optim, lr=1e-2, weight_decay=0.2), save_every=3),
     "wide": replace(CONFIG, decoder=replace(DECODER, qkv_width=16, mlp_ratio=4.0), label_smoothing=0.1),
     "shallow": replace(CONFIG, decoder=replace(DECODER, layers=1)),
+    "last": replace(CONFIG, decoder=replace(DECODER, layers=3, multi_layer=False)),
+    "pooled": replace(CONFIG, decoder=POOLED),
     "blind": replace(CONFIG, decoder=DECODER.without_temporal(), eval_every=3),
     "seed": replace(CONFIG, seed=7, order_seed=0),
     "thirds": replace(CONFIG, label="third"),
@@ -116,12 +119,13 @@ def test_in_pieces_from_every_kind_of_bank(tmp_path, attention, dtype):
     base = replace(CONFIG, batch_split=3, eval_split="", precision="bf16", steps=4)
     blind = replace(base, decoder=DECODER.without_temporal())
     shallow = replace(base, decoder=replace(DECODER, layers=1))
-    heads = {"whole": base, "blind": blind, "shallow": shallow}
+    pooled = replace(base, decoder=POOLED)
+    heads = {"whole": base, "blind": blind, "shallow": shallow, "pooled": pooled}
     for name, config in heads.items():
         train(config, bank=tmp_path / "bank", run=tmp_path / "alone" / name)
     train_heads(heads, bank=tmp_path / "bank", folder=tmp_path / "heads")
     assert_same(tmp_path / "heads", tmp_path / "alone", heads)
-    two = {name: heads[name] for name in ("blind", "shallow")}  # maps of one block, tokens of both
+    two = {name: heads[name] for name in ("pooled", "shallow")}  # maps and tokens of one block, CLS of both
     train_heads(two, bank=tmp_path / "bank", folder=tmp_path / "two")
     assert_same(tmp_path / "two", tmp_path / "alone", two)
 

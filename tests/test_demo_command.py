@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from demo.command import APPEARANCE, NO_TEMPORAL, TEMPORAL, DemoConfig, decoder_config, draw, run_demo
+from demo.command import APPEARANCE, NO_TEMPORAL, TEMPORAL, DemoConfig, decoder_config, run_demo
 from demo.report import result_lines, show_table
-from demo.world import WorldConfig
 
 FIGURES = {
     "appearance": {"top1": 0.9, "chance": 0.03, "clips": 10},
@@ -49,16 +48,6 @@ def test_the_table_names_every_figure():
         assert f"{top1:.3f}" in text
         assert f"{chance:.3f}" in text
     assert "5 rows of 1.00 MB" in text
-
-
-def test_videos_of_other_settings_are_refused(tmp_path):
-    world = WorldConfig(train=2, val=2, test=2, test_pairs=2)
-    listing = draw(tmp_path, world, quiet())
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "clips").iterdir()}
-    assert draw(tmp_path, replace(world, workers=2), quiet()) == listing
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "clips").iterdir()} == before
-    with pytest.raises(ValueError, match="holds videos of other settings"):
-        draw(tmp_path, replace(world, seed=1), quiet())
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The decoder on a live tower: reference numbers end to end, and equality with the bank."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from backbones.taps import FrozenTower
 from decoders.config import DecoderConfig
 from decoders.dataset import FeatureReader
 from decoders.evl import EVLDecoder, TokenShape
+from decoders.wanted import everything, wanted_by
 from finetune.live import LiveEVL
 from pipeline.encode import encode_rows
 from pipeline.request import frozen_weights
@@ -116,12 +118,31 @@ def test_bank_equals_live_in_every_attention_mode_and_type(live, tmp_path):
     for attention in ("maps", "qk", "derived"):
         for dtype, tolerance in (("float16", 1e-3), ("int8", 2e-2)):
             bank = write_live_bank(tmp_path / f"{attention}-{dtype}", live, frames, attention, dtype)
-            reader = FeatureReader(
-                bank, live.blocks, maps=live.blocks, device=torch.device("cpu"), dtype=torch.float32
-            )
+            wanted = everything(*live.blocks)
+            reader = FeatureReader(bank, wanted, device=torch.device("cpu"), dtype=torch.float32)
             logits = live.decoder(reader.read(rows))
             bank.close()
             assert (logits - expected[rows]).abs().max() < tolerance * scale, (attention, dtype)
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [replace(TINY, tokens="pooled", cross_frame=False), replace(TINY, multi_layer=False, layers=5)],
+    ids=["pooled", "last"],
+)
+def test_variants_of_what_is_read_are_the_same_live(live, tmp_path, decoder):
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, (3, 4, 64, 64, 3), generator=generator, dtype=torch.uint8)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        variant = LiveEVL(live.tower, EVLDecoder(decoder, live.decoder.shape, 7).eval())
+    assert len(variant.blocks) == decoder.layers
+    bank = write_live_bank(tmp_path / "bank", live, frames, "maps", "float16")
+    wanted = wanted_by(decoder, decoder.blocks_of(bank.spec.blocks))
+    reader = FeatureReader(bank, wanted, device=torch.device("cpu"), dtype=torch.float32)
+    expected = variant(frames)
+    found = variant.decoder(reader.read(np.arange(3)))
+    assert (found - expected).abs().max() < 1e-3 * expected.abs().max()
 
 
 def test_refuses_a_tower_that_does_not_fit(live):

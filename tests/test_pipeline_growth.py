@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from decoders.dataset import FeatureReader
+from decoders.wanted import everything
 from pipeline.extract import extract
 from storage import Bank, MissingRow, SpecMismatch, array_name, row_bytes
 from tests.small_clips import write_config
@@ -38,7 +39,7 @@ def files_of(bank: Bank) -> dict[str, bytes]:
 
 
 def reader_of(bank: Bank, blocks: tuple[int, ...]) -> FeatureReader:
-    return FeatureReader(bank, blocks, maps=blocks, device=torch.device("cpu"), dtype=torch.float32)
+    return FeatureReader(bank, everything(*blocks), device=torch.device("cpu"), dtype=torch.float32)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,20 @@
+"""`framebank ablate NAME`: which ablations there are."""
+
+from collections.abc import Sequence
+
+import tyro
+from rich.console import Console
+
+from ablations.evl import EvlConfig, run_evl
+
+COMMANDS = {"evl": (EvlConfig, run_evl)}
+"""Name to its settings and what runs them."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """`framebank ablate evl [--folder FOLDER] [--bank BANK --labels LABEL ...] [--short]`."""
+    settings = {name: config for name, (config, _) in COMMANDS.items()}
+    config = tyro.extras.subcommand_cli_from_dict(settings, prog="framebank ablate", args=list(argv))
+    run = next(run for kind, run in COMMANDS.values() if isinstance(config, kind))
+    run(config, Console())
+    return 0
