@@ -6,13 +6,14 @@ import tyro
 from rich.console import Console
 
 from ablations.evl import EvlConfig, run_evl
+from ablations.views import ViewsConfig, run_views
 
-COMMANDS = {"evl": (EvlConfig, run_evl)}
+COMMANDS = {"evl": (EvlConfig, run_evl), "views": (ViewsConfig, run_views)}
 """Name to its settings and what runs them."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """`framebank ablate evl [--folder FOLDER] [--bank BANK --labels LABEL ...] [--short]`."""
+    """`framebank ablate evl [--bank BANK --labels LABEL ...]`, `framebank ablate views`; `--short` tries."""
     settings = {name: config for name, (config, _) in COMMANDS.items()}
     config = tyro.extras.subcommand_cli_from_dict(settings, prog="framebank ablate", args=list(argv))
     run = next(run for kind, run in COMMANDS.values() if isinstance(config, kind))

@@ -48,7 +48,7 @@ def augmented(
     blocks, mixed_targets = list(features), targets
     if config.mixup:
         own = own_shares(config.mixup, draws)
-        blocks = [mixed_block(block, own) for block in blocks]
+        blocks = mixed_blocks(features, own)
         mixed_targets = mixed(F.one_hot(targets, classes).to(own.dtype), own)
     if config.token_dropout:
         seen = seen_tokens(blocks[0].out, config.token_dropout, draws)
@@ -80,6 +80,15 @@ def own_shares(alpha: float, draws: Draws) -> Float[torch.Tensor, " N"]:
     stream = np.random.default_rng(draws.stream("mixup").initial_seed())
     shares = stream.beta(alpha, alpha, size=draws.total // 2).astype(np.float32).repeat(2)
     return torch.from_numpy(shares[draws.rows]).to(draws.device)
+
+
+def mixed_blocks(features: Sequence[BlockFeatures], own: Float[torch.Tensor, " N"]) -> list[BlockFeatures]:
+    """Every block mixed; layers that read the same block share its mixture."""
+    found: dict[int, BlockFeatures] = {}
+    for block in features:
+        if id(block) not in found:
+            found[id(block)] = mixed_block(block, own)
+    return [found[id(block)] for block in features]
 
 
 def mixed_block(block: BlockFeatures, own: Float[torch.Tensor, " N"]) -> BlockFeatures:

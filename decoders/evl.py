@@ -175,6 +175,7 @@ class EVLDecoder(nn.Module):
         super().__init__()
         self.config = config
         self.shape = shape
+        self.classes = classes
         self.decoder = EVLTrunk(config, shape)
         norm, linear = nn.LayerNorm(shape.width), nn.Linear(shape.width, classes)
         self.proj = nn.Sequential(OrderedDict({"0": norm, "2": linear}))  # EVL's 1 is dropout

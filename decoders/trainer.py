@@ -56,8 +56,8 @@ class Trainer:
         return Draws(seed=config.seed, step=number, rows=rows, total=config.batch_size, device=self.device)
 
     def _backward(self, batch: Batch, draws: Draws) -> torch.Tensor:
-        classes = self.model.proj[-1].out_features
-        features, targets = augmented(batch.features, batch.targets, self.config.augment, draws, classes)
+        config, classes = self.config.augment, self.model.classes
+        features, targets = augmented(batch.features, batch.targets, config, draws, classes)
         logits = self.model(features, draws)
         loss = F.cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing)
         loss = loss / self.config.batch_split

@@ -80,7 +80,7 @@ def test_the_loss_of_mixed_targets_is_the_mixture_of_losses(batch):
 
 
 def test_shares_follow_their_beta_distribution():
-    shares = np.concatenate([own_shares(0.4, draws(step=step))[::2].numpy() for step in range(1000)])
+    shares = np.concatenate([own_shares(0.4, draws(step=step))[::2].numpy() for step in range(300)])
     assert abs(shares.mean() - 0.5) < 0.03
     assert abs(shares.var() - 1 / (4 * (2 * 0.4 + 1))) < 0.01
 
@@ -113,6 +113,13 @@ def test_without_maps_and_in_half_precision(batch):
     assert features[0].map_prev is None
     expected = mixed(batch[0][0].out, own_shares(0.4, draws()))
     torch.testing.assert_close(features[0].out.float(), expected, atol=0.05, rtol=0.05)
+
+
+def test_layers_that_share_a_block_share_its_mixture(batch):
+    blocks = [batch[0][0], batch[0][1], batch[0][0]]
+    features, _ = augmented(blocks, batch[1], AugmentConfig(mixup=0.4), draws(), K)
+    assert features[0].out is features[2].out
+    assert not torch.equal(features[0].out, features[1].out)
 
 
 def test_odd_pieces_are_refused(batch):
