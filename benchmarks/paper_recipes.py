@@ -22,16 +22,17 @@ Keys: `seconds` of each command, `rows`, `views` and `frames` of both banks, `by
 import argparse
 import json
 import math
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import framebank
 from benchmarks.disk import work_folder
 from benchmarks.paper_clips import write_clips
 from benchmarks.published_frames import is_published
@@ -42,7 +43,6 @@ from storage.summary import summarise
 from training.metrics import read_metrics
 from training.run import RunDirectory
 
-Command = Callable[[Sequence[str]], None]
 EXTRACT = ("--backbone.weights", "random:0", "--backbone.precision", "fp32", "--encoders", "1")
 TRAIN = ("--steps", "4", "--batch-size", "4", "--log-every", "1", "--eval-every", "4")
 LIMITS = {"b16": (4, 2), "l14": (2, 1)}
@@ -115,24 +115,27 @@ def main() -> None:
         for name in names:
             limits = LIMITS["l14" if options.quick else name.split("-")[1]]
             trial = Trial(recipe=name, lists=lists, limits=limits, folder=folder / name)
-            figures = run_trial(trial, in_a_process)
+            figures = run_trial(trial)
             print_figures(name, figures)
             changed = {"extract": " ".join(EXTRACT), "train": " ".join(TRAIN), "clips": list(limits)}
             ending = f"{name}-quick" if options.quick else name
             write_result(f"paper_recipes-{ending}", figures | {"changed": changed})
 
 
-def in_a_process(arguments: Sequence[str]) -> None:
-    """`framebank ARGUMENTS`, as a user runs it."""
-    subprocess.run([sys.executable, "-m", "framebank", *arguments], check=True, stdout=sys.stderr)
+def framebank_command(arguments: Sequence[str]) -> None:
+    """`framebank ARGUMENTS`, in this process: so Ray starts once, and nothing is imported anew."""
+    with redirect_stdout(sys.stderr):
+        code = framebank.dispatch(arguments)
+    if code:
+        raise RuntimeError(f"framebank {' '.join(arguments)} ended with {code}")
 
 
-def run_trial(trial: Trial, command: Command) -> dict[str, Any]:
+def run_trial(trial: Trial) -> dict[str, Any]:
     """All four commands of a recipe, and what they left. Raises ValueError where a fact does not hold."""
     seconds = {}
     for name, arguments in trial.commands().items():
         began = time.perf_counter()
-        command(arguments)
+        framebank_command(arguments)
         seconds[name] = round(time.perf_counter() - began, 1)
     banks = {split: Bank(trial.bank(split)) for split in trial.lists}
     for split, bank in banks.items():

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import framebank
 from benchmarks.paper_clips import CUTS, count_frames, read_frames, write_clips
 from benchmarks.paper_recipes import EXTRACT, LIMITS, Trial, run_trial
 from benchmarks.published_frames import evaluation_frames, is_published, training_frames
@@ -36,14 +35,10 @@ def lists(originals, tmp_path_factory) -> dict[str, Path]:
     return write_clips(originals, tmp_path_factory.mktemp("clips"), short_side=64)
 
 
-def run_command(arguments) -> None:
-    assert framebank.dispatch(list(arguments)) == 0
-
-
 def test_a_recipe_from_videos_to_its_score(tmp_path, lists, without_ray):
     small = (*EXTRACT, *SMALL, str(write_config(tmp_path / "small.json")))
     trial = Trial(recipe="k400-b16-8f", lists=lists, limits=LIMITS["b16"], folder=tmp_path, extract=small)
-    found = run_trial(trial, run_command)
+    found = run_trial(trial)
     assert found["rows"] == {"train": 4, "val": 6}
     assert found["views"] == {"train": 1, "val": 3}
     assert found["tensors"] == 97
@@ -63,9 +58,29 @@ def refuses_a_bank_of_other_frames(trial: Trial) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "blocks", "clips"),
+    [
+        ("k400-b16-16f", 4, (4, 2)),
+        ("k400-b16-32f", 4, (4, 2)),
+        ("k400-l14-8f", 4, (2, 1)),
+        ("k400-l14-16f", 4, (2, 1)),
+        ("k400-l14-32f", 4, (2, 1)),
+        ("ssv2-b16-8f", 12, (4, 2)),
+    ],
+)
+def test_the_other_recipes(tmp_path, lists, without_ray, name, blocks, clips):
+    small = (*EXTRACT, *SMALL, str(write_config(tmp_path / "small.json", layers=12)))
+    found = run_trial(Trial(recipe=name, lists=lists, limits=clips, folder=tmp_path, extract=small))
+    assert found["rows"] == {"train": clips[0], "val": 3 * clips[1]}
+    assert found["tensors"] == 23 * blocks + 5
+    assert np.isfinite(found["losses"]).all()
+
+
+@pytest.mark.slow
 def test_a_recipe_at_its_full_size(tmp_path, lists):
     trial = Trial(recipe="k400-b16-8f", lists=lists, limits=LIMITS["l14"], folder=tmp_path)
-    found = run_trial(trial, run_command)
+    found = run_trial(trial)
     assert found["parameters_of_400_classes"] == 33_183_376
     assert found["rows"] == {"train": 2, "val": 3}
 
