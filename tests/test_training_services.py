@@ -175,6 +175,7 @@ def run_really(bank: Path, **environment: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # between MLflow and SQLAlchemy
 def test_the_real_packages_offline(bank, tmp_path):
     """Needs `pip install 'framebank[wandb,mlflow]'`, and fails without."""
     from mlflow.tracking import MlflowClient
