@@ -13,7 +13,7 @@ Which decoders are compared is in `ablations.variants`.
 
 import json
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from ablations.plots import plot_accuracies
 from ablations.rounds import Contest, score_runs, train_in_rounds
 from ablations.table import Panel, Result, show_tables, summarise, write_report
 from ablations.variants import QUESTIONS, VARIANTS
+from decoders.clips import class_list, labelled_clips
 from decoders.config import TrainConfig
 from decoders.recipes import RECIPES
-from decoders.task import pose_task
+from decoders.task import check_bank, pose_task
 from demo.dataset import build_bank, clip_count, draw, world_of
 from demo.stages import Stages, torch_threads
 from storage import Bank
@@ -59,11 +60,13 @@ class EvlConfig:
     folder: Path = Path("framebank-ablation")
     """Where drawn videos, their bank, runs and the report go."""
     bank: str = ""
-    """Bank to train and test on, folder or URL; empty draws the demo's videos and extracts them."""
+    """Bank to train on, folder or URL; empty draws the demo's videos and extracts them."""
+    eval_bank: str = ""
+    """Bank to test on, if another."""
     labels: tuple[str, ...] = ()
     """Label sets to learn, each by itself; empty takes `label`, of drawn videos appearance and motion."""
     split: str = "test"
-    """Split of a bank that decoders are tested on; drawn videos have their own."""
+    """Split of the bank that decoders are tested on; drawn videos have their own."""
     recipe: str = "shapes"
     """Training recipe that gives widths, rates, batch size, steps and training split."""
     steps: int = 0
@@ -86,10 +89,9 @@ class EvlConfig:
         for name in ("steps", "threads"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, found {getattr(self, name)}")
-        if not self.bank and self.split != "test":
-            raise ValueError(
-                f"drawn videos have test splits of their own, found {self.split!r}; name a --bank"
-            )
+        if not self.bank and (self.split != "test" or self.eval_bank):
+            found = self.eval_bank or self.split
+            raise ValueError(f"drawn videos have test splits of their own, found {found!r}; name a --bank")
         if self.recipe not in RECIPES:
             raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, found {self.recipe!r}")
 
@@ -97,12 +99,9 @@ class EvlConfig:
 def run_evl(config: EvlConfig, console: Console) -> dict[str, Any]:
     """All decoders trained and tested; what evl.json says."""
     stages = Stages(console=console)
-    bank = _bank(config, stages)
-    panels = panels_of(config)
-    heads = heads_of(config)
-    for head in heads.values():
-        pose_task(bank, head)  # whatever the bank cannot serve is told before anything is trained
-    contest = Contest(bank=bank, runs=config.folder / "evl" / "runs", device=config.device, console=console)
+    contest = _contest(config, stages)
+    panels, heads = panels_of(config), heads_of(config)
+    refuse_unserved(contest, heads, panels)
     with torch_threads(config.threads or multiprocessing.cpu_count()):
         with stages.stage("train", f"{len(heads)} decoders, {config.heads_per_read} on one read of the bank"):
             named = {head.name: train for head, train in heads.items()}
@@ -121,6 +120,16 @@ def run_evl(config: EvlConfig, console: Console) -> dict[str, Any]:
     }
     _publish(config.folder / "evl", figures, console)
     return figures
+
+
+def refuse_unserved(contest: Contest, heads: Mapping[Head, TrainConfig], panels: Sequence[Panel]) -> None:
+    """Raise ValueError, before anything is trained, where a bank cannot serve what is asked for."""
+    for head, config in heads.items():
+        if head.seed == 0:
+            check_bank(pose_task(contest.bank, config), contest.eval_bank, config)
+    for panel in panels:
+        classes = class_list(contest.bank.table, panel.label)
+        labelled_clips(contest.eval_bank, split=panel.split, label=panel.label, classes=classes)
 
 
 def results_of(contest: Contest, heads: Sequence[Head], panels: Sequence[Panel]) -> list[Result]:
@@ -178,10 +187,19 @@ def train_config(config: EvlConfig, variant: str, label: str, seed: int) -> Trai
     )
 
 
-def _bank(config: EvlConfig, stages: Stages) -> Bank:
-    """The user's bank, or that of the drawn videos."""
-    if config.bank:
-        return Bank.open(config.bank)
+def _contest(config: EvlConfig, stages: Stages) -> Contest:
+    """On the user's banks, or on that of the drawn videos."""
+    bank = Bank.open(config.bank) if config.bank else _drawn_bank(config, stages)
+    return Contest(
+        bank=bank,
+        eval_bank=Bank.open(config.eval_bank) if config.eval_bank else bank,
+        runs=config.folder / "evl" / "runs",
+        device=config.device,
+        console=stages.console,
+    )
+
+
+def _drawn_bank(config: EvlConfig, stages: Stages) -> Bank:
     world = world_of(0, short=config.short)
     with stages.stage("draw", f"{clip_count(world)} videos of {world.frames} frames"):
         listing = draw(config.folder / "videos", world, stages.console)

@@ -25,7 +25,9 @@ class Contest:
     """Where decoders are trained and tested."""
 
     bank: Bank
-    """To train and to test on."""
+    """To train on."""
+    eval_bank: Bank
+    """To test on."""
     runs: Path
     """Folder of the run directories."""
     device: str
@@ -71,6 +73,7 @@ def train_in_rounds(contest: Contest, configs: Mapping[str, TrainConfig], size: 
             done |= {name: configs[name].steps for name in results}
             diverged |= {name: result.diverged for name, result in results.items() if result.diverged}
             progress.update(bar, completed=sum(done.values()), description="")
+            progress.console.print(f"  {min(first + size, len(names))} of {len(names)} decoders are trained")
     return diverged
 
 
@@ -90,7 +93,7 @@ def score_runs(contest: Contest, tests: Iterable[tuple[str, str]]) -> dict[tuple
 
 def report_of(contest: Contest, run: Path, split: str) -> dict[str, Any]:
     """The report of a run on a split, as it was written before if nothing has changed since."""
-    newest, bank = RunDirectory.read(run).checkpoint, contest.bank
+    newest, bank = RunDirectory.read(run).checkpoint, contest.eval_bank
     file = run / f"evaluation-{split or 'all'}.json"
     if file.exists() and newest is not None:
         report = json.loads(file.read_text(encoding="utf-8"))

@@ -70,7 +70,8 @@ def test_what_is_learned_and_where_it_is_tested():
         ({"seeds": 0}, "seeds must be at least 1"),
         ({"steps": -1}, "steps must be at least 0"),
         ({"recipe": "none"}, "recipe must be one of k400"),
-        ({"split": "val"}, "test splits of their own"),
+        ({"split": "val"}, "test splits of their own, found 'val'"),
+        ({"eval_bank": "other"}, "test splits of their own, found 'other'"),
         ({"labels": ("colour",)}, "labelled appearance and motion, asked for colour"),
     ],
 )
@@ -80,14 +81,14 @@ def test_refuses(wrong, message):
 
 
 def test_a_whole_ablation_and_again(bank, tmp_path):
-    config = EvlConfig(folder=tmp_path, bank=str(bank), labels=("parity",), steps=3, seeds=2)
+    config = EvlConfig(folder=tmp_path, bank=str(bank), labels=("parity",), steps=3, seeds=1)
     figures = run_evl(replace(config, threads=1), quiet())
     folder = tmp_path / "evl"
     assert json.loads((folder / "evl.json").read_text()) == json.loads(json.dumps(figures))
-    assert figures["heads"] == len(list((folder / "runs").iterdir())) == 2 * len(VARIANTS)
+    assert figures["heads"] == len(list((folder / "runs").iterdir())) == len(VARIANTS)
     cell = figures["questions"][0]["rows"]["4 layers"]["parity on test"]
-    report = json.loads((folder / "runs" / "4-layers-parity-1" / "evaluation-test.json").read_text())
-    assert cell["top1"]["1"] == report["top1"]
+    report = json.loads((folder / "runs" / "4-layers-parity-0" / "evaluation-test.json").read_text())
+    assert cell["top1"]["0"] == report["top1"]
     assert (folder / "accuracies.png").stat().st_size > 20_000
     assert all(question.asks in (folder / "report.md").read_text() for question in QUESTIONS)
     lines = {path: path.read_text() for path in (folder / "runs").glob("*/metrics.jsonl")}
@@ -97,9 +98,14 @@ def test_a_whole_ablation_and_again(bank, tmp_path):
     assert [line["step"] for line in read_metrics(next(iter(lines)))] == [1, 2, 3]
 
 
-def test_what_a_bank_cannot_serve_is_told_before_anything_is_trained(tmp_path):
+def test_what_a_bank_cannot_serve_is_told_before_anything_is_trained(bank, tmp_path):
     path = write_learnable_bank(tmp_path / "bank")
     assert len(Bank.open(path).spec.blocks) == 2
     with pytest.raises(ValueError, match="a decoder of 4 layers reads 4 blocks"):
         run_evl(EvlConfig(folder=tmp_path / "out", bank=str(path), threads=1), quiet())
+    other = EvlConfig(folder=tmp_path / "out", bank=str(bank), eval_bank=str(path), threads=1)
+    with pytest.raises(ValueError, match="is no bank this run can be evaluated on"):
+        run_evl(other, quiet())
+    with pytest.raises(ValueError, match="expected written clips in split 'final'"):
+        run_evl(replace(other, eval_bank="", split="final"), quiet())
     assert not (tmp_path / "out").exists()

@@ -23,7 +23,9 @@ def bank(tmp_path_factory):
 
 @pytest.fixture
 def contest(bank, tmp_path):
-    return Contest(bank=bank, runs=tmp_path, device="cpu", console=Console(file=StringIO(), width=120))
+    return Contest(
+        bank=bank, eval_bank=bank, runs=tmp_path, device="cpu", console=Console(file=StringIO(), width=120)
+    )
 
 
 @pytest.fixture
@@ -47,6 +49,9 @@ def calls(monkeypatch):
 def test_rounds_are_as_large_as_allowed_and_each_head_is_trained(contest, calls):
     assert train_in_rounds(contest, HEADS, 2) == {}
     assert calls == [["seed-0", "seed-1"], ["seed-2"]]
+    shown = contest.console.file.getvalue()
+    assert "2 of 3 decoders are trained" in shown
+    assert "3 of 3 decoders are trained" in shown
     assert all(list_checkpoints(contest.runs / name)[-1] == 4 for name in HEADS)
 
 
