@@ -14,6 +14,7 @@ COMMANDS = {
     "estimate": ("pipeline.estimate", "what an extraction costs, and after how many epochs its bank pays"),
     "extract": ("pipeline.extract", "videos to bank: encode with a frozen CLIP, keep what it saw"),
     "train": ("decoders.train", "bank to decoder: train an EVL decoder on cached features"),
+    "sweep": ("decoders.sweeps.command", "many trainings on few reads of a bank; the best of them, tested"),
     "evaluate": ("decoders.evaluate", "test a trained decoder on a bank: top-1, top-5, per class"),
     "ablate": (
         "ablations.command",

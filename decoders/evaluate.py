@@ -51,7 +51,7 @@ def evaluate(
     start = time.perf_counter()
     directory = RunDirectory.read(run)
     config, task = (
-        TrainConfig.from_json(directory.document["config"]),
+        TrainConfig.from_json(directory.config),
         Task.from_json(directory.document["task"]),
     )
     opened, place = Bank.open(bank), pick_device(device)

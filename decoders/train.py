@@ -78,7 +78,7 @@ def resume(
     the services of the last session.
     """
     directory = RunDirectory.read(run)
-    config = TrainConfig.from_json(directory.document["config"])
+    config = TrainConfig.from_json(directory.config)
     last = directory.sessions()[-1]
     banks = {"bank": bank or last["bank"], "eval_bank": eval_bank or last["eval_bank"]}
     log_to = last.get("log_to", ()) if log_to is None else log_to

@@ -41,7 +41,7 @@ OWNERS: dict[str, set[str]] = {
     "wandb": {"training"},
     "mlflow": {"training"},
     "ray": {"pipeline", "training", "decoders", "finetune"},
-    "matplotlib": {"demo", "ablations"},
+    "matplotlib": {"demo", "ablations", "decoders"},
 }
 
 RAY_FILES = {"pipeline/engine.py", "pipeline/ray_probe.py", "training/cluster.py"}

@@ -2,7 +2,8 @@
 
 A signal (Ctrl-C, or the SIGTERM a scheduler sends) can arrive while the optimiser has updated half of the
 tensors. So the first one only asks: the loop looks at `requested` after each step, saves a checkpoint and
-leaves. A second Ctrl-C interrupts at once; the last checkpoint on disk is whole then too.
+leaves. Requests may be nested: the inner loop stops first, then what called it. A second Ctrl-C interrupts at
+once; the last checkpoint on disk is whole then too.
 """
 
 import signal
@@ -32,8 +33,11 @@ class StopRequest:
         self._restore()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        before = getattr(self._before.get(number), "__self__", None)
         self.requested = True
         self._restore()
+        if isinstance(before, StopRequest):  # who opened the outer one is to stop too
+            before._ask(number, frame)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -80,6 +80,16 @@ class RunDirectory:
         return cls(path, document)
 
     @property
+    def config(self) -> dict[str, Any]:
+        """The config of a training. Raises RunError where the directory is that of something else."""
+        if "config" not in self.document:
+            raise RunError(
+                f"expected the config of a training in {self.path / 'config.json'}, found "
+                f"{', '.join(self.document)}; name a run directory (a sweep has them in trials/)"
+            )
+        return self.document["config"]
+
+    @property
     def checkpoint(self) -> Path | None:
         """The newest checkpoint, None before the first."""
         return latest_checkpoint(self.path)

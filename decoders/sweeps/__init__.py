@@ -1,0 +1,1 @@
+"""Sweeps: many trainings from one description, compared on validation clips."""
