@@ -53,7 +53,9 @@ def test_heads_share_the_order_and_everything_but_what_they_are():
     assert len(plain) == 1
     assert (plain.pop().order_seed, {config.eval_split for config in heads.values()}) == (0, {""})
     short = heads_of(EvlConfig(short=True))
-    assert {config.steps for config in short.values()} == {30}
+    assert ({config.steps for config in heads.values()}, {c.steps for c in short.values()}) == ({200}, {40})
+    own = heads_of(EvlConfig(bank="bank", recipe="k400-b16-8f"))
+    assert {config.steps for config in own.values()} == {50_000}
     assert {head.seed for head in short} == {0, 1}
 
 
