@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from ablations import views
+from ablations.command import main
 from ablations.views import TASKS, Form, ViewsConfig, forms_of, run_views
 from ablations.views_data import PLAN, Banks, only_splits
 from ablations.views_report import FIXED, ONLINE, spread
@@ -25,20 +26,35 @@ def quiet() -> Console:
 
 @pytest.fixture(scope="module")
 def ablation(tmp_path_factory):
-    """A run of two steps on 36 videos of training and 8 of tests; its folder and what it found."""
+    """A run of two steps on 36 videos to train on and 8 to test, killed before its last stage and made again;
+    its settings, what there was when it was killed, and what it found.
+    """
     folder = tmp_path_factory.mktemp("ablation")
     config = ViewsConfig(folder=folder, views=(1, 2), seeds=1, steps=STEPS, threads=1)
+    world = WorldConfig(train=36, val=0, test=4, test_pairs=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.extract.run_tasks", run_here)
-        patch.setattr(
-            "ablations.views_data.world_of",
-            lambda seed, short: WorldConfig(train=36, val=0, test=4, test_pairs=4),
-        )
-        yield config, run_views(config, quiet())
+        patch.setattr("ablations.views_data.world_of", lambda seed, short: world)
+        with pytest.MonkeyPatch.context() as killer:
+            killer.setattr(views, "train_online", killed)
+            with pytest.raises(MemoryError):
+                run_views(config, quiet())
+        before = json.loads((folder / "views" / "views.json").read_text())["stages"]
+        yield config, before, run_views(config, quiet())
+
+
+def killed(*_, **__):
+    raise MemoryError("killed")
+
+
+def test_what_was_finished_when_it_was_killed_is_kept(ablation):
+    _, before, found = ablation
+    assert {name: found[name] for name in before} == before
+    assert found.keys() - before.keys() == {ONLINE}
 
 
 def test_every_form_is_trained_and_tested(ablation):
-    config, found = ablation
+    config, _, found = ablation
     named = {f"{form.name} / {task}" for form in forms_of(config) for task in TASKS}
     assert named | {ONLINE, "extract fixed", "extract random", "extract tests"} == found.keys()
     assert found["extract random"]["rows"] == 72
@@ -49,7 +65,7 @@ def test_every_form_is_trained_and_tested(ablation):
 
 
 def test_the_page_the_picture_and_the_table(ablation):
-    config, found = ablation
+    config, _, found = ablation
     report = (config.folder / "views" / "report.md").read_text()
     for form in [*(form.name for form in forms_of(config)), ONLINE]:
         assert f"| {form} |" in report
@@ -62,7 +78,7 @@ def test_the_page_the_picture_and_the_table(ablation):
 
 
 def test_run_again_nothing_is_trained(ablation, monkeypatch):
-    config, found = ablation
+    config, _, found = ablation
     monkeypatch.setattr(views, "train_heads", None)
     monkeypatch.setattr(views, "train_online", None)
     assert run_views(config, quiet()) == found
@@ -105,3 +121,9 @@ def test_wrong_settings_are_refused():
     for wrong in ({"views": ()}, {"views": (1, 1)}, {"views": (0,)}, {"seeds": 0}, {"steps": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             ViewsConfig(**wrong)
+
+
+def test_it_is_a_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["views", "--help"])
+    assert "--token-dropout" in capsys.readouterr().out
