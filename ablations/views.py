@@ -186,7 +186,7 @@ class Bench:
         directory = stack.enter_context(open_run(run, identity(config, data), session))
         entry = Entry(config=config, run=run, watch=lambda done, values: watch(name, done, values))
         head = open_head(entry, data, directory, CPU)
-        stack.callback(head.lines.log.close)
+        stack.callback(head.close)
         return head
 
     def train_config(self, task: str, form: Form, seed: int) -> TrainConfig:

@@ -38,6 +38,10 @@ class LabelledClips:
         """sha256 over rows and targets: equal digests mean the same clips in the same places."""
         return hashlib.sha256(self.rows.tobytes() + self.targets.tobytes()).hexdigest()
 
+    def part(self, chosen: slice) -> "LabelledClips":
+        """Some of them."""
+        return replace(self, rows=self.rows[chosen], targets=self.targets[..., chosen])
+
     def first_views(self, count: int) -> "LabelledClips":
         """The same clips with the first `count` of their views; 0 takes all. ValueError where there are
         fewer.

@@ -26,6 +26,7 @@ from decoders.evl import EVLDecoder, load_evl_weights
 from decoders.precision import pick_device
 from decoders.shared_reader import SharedReader
 from decoders.task import Task, build_decoder, check_bank
+from decoders.team import ALONE, Team
 from storage import Bank
 from training.metrics import ClassificationScores
 from training.run import RunDirectory, RunError, write_json
@@ -91,10 +92,13 @@ class Exam:
     classes: Sequence[str]
 
 
-def score(exams: Sequence[Exam]) -> list[dict[str, Any]]:
-    """Scores of each (see `ClassificationScores.compute`). All are of the same clips, which are read once."""
+def score(exams: Sequence[Exam], team: Team = ALONE) -> list[dict[str, Any]]:
+    """Scores of each (see `ClassificationScores.compute`). All are of the same clips, which are read once,
+    each by one process of the team; all get the scores.
+    """
     shared = SharedReader([exam.reader for exam in exams])
     clips = stacked([exam.clips for exam in exams])
+    clips = clips.part(team.part(len(clips)))
     scores = [ClassificationScores(exam.classes, exam.reader.device) for exam in exams]
     with closing(evaluation_batches(shared.union, clips, EVAL_ROWS)) as batches:
         for batch in batches:

@@ -4,19 +4,19 @@ A head knows how many steps it has done, and that is all there is to know: clips
 pure functions of it. So a run that goes on from a checkpoint repeats the losses of an uninterrupted run, bit
 for bit (same machine, same number of threads), and so does a head beside others those of a run of its own.
 
-Losses stay on the device until a log step: nothing waits for the accelerator in between.
+Losses stay on the device until a log step: nothing waits for the accelerator in between. Where several
+processes train together, they average the losses then, and the one that leads writes logs and checkpoints.
 """
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from decoders.clips import LabelledClips
-from decoders.dataset import Batch, FeatureReader
+from decoders.dataset import Batch
 from decoders.evaluate import Exam
-from decoders.task import Task
+from decoders.run_data import RunData
+from decoders.team import ALONE, Team
 from decoders.trainer import Trainer
 from training.checkpoint import save_checkpoint
 from training.metrics import MetricsLog
@@ -39,34 +39,13 @@ class Diverged(ArithmeticError):
         self.step = step
 
 
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """The clips to evaluate on while training, and the bank they are read from."""
-
-    reader: FeatureReader
-    clips: LabelledClips
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunData:
-    """What a run reads: the clips to train on and, where asked for, those to evaluate on."""
-
-    reader: FeatureReader
-    clips: LabelledClips
-    held_out: HeldOut | None
-    task: Task
-
-    def describe(self) -> dict[str, Any]:
-        """The part of the run's identity that depends on the rows: another set of clips is another run."""
-        return {"clips": len(self.clips), "digest": self.clips.digest}
-
-
 class LossLines:
-    """Losses that wait on the device, and the log they go to."""
+    """Losses that wait on the device, and the log they go to; none where another process writes it."""
 
-    def __init__(self, log: MetricsLog, watch: Watch | None) -> None:
-        self.log = log
+    def __init__(self, log: MetricsLog | None, watch: Watch | None, *, team: Team = ALONE) -> None:
+        self._log = log
         self._watch = watch
+        self._team = team
         self._waiting: list[tuple[int, torch.Tensor, float]] = []
 
     def add_loss(self, done: int, loss: torch.Tensor, rate: float) -> None:
@@ -75,18 +54,29 @@ class LossLines:
     def flush(self) -> None:
         """Fetch the losses that wait and write them. Raises Diverged at the first that is no number."""
         waiting, self._waiting = self._waiting, []
-        for done, loss, rate in waiting:
-            self.write(done, {"loss": loss.item(), "lr": rate})
-            if not torch.isfinite(loss):
-                self.log.flush()
-                reason = f"the loss is {loss.item()} at step {done}; lower the rate or warm up, or use bf16"
+        losses = torch.stack([loss for _, loss, _ in waiting]) if waiting else torch.empty(0)
+        for (done, _, rate), loss in zip(waiting, self._team.mean(losses).tolist(), strict=True):
+            self.write(done, {"loss": loss, "lr": rate})
+            if not math.isfinite(loss):
+                self.hand_over()
+                reason = f"the loss is {loss} at step {done}; lower the rate or warm up, or use bf16"
                 raise Diverged(reason, done)
-        self.log.flush()
+        self.hand_over()
 
     def write(self, done: int, values: Mapping[str, float]) -> None:
-        self.log.write(done, values)
+        if self._log is not None:
+            self._log.write(done, values)
         if self._watch is not None:
             self._watch(done, values)
+
+    def hand_over(self) -> None:
+        """Give everything written so far to the operating system."""
+        if self._log is not None:
+            self._log.flush()
+
+    def close(self, *, complete: bool) -> None:
+        if self._log is not None:
+            self._log.close(complete=complete)
 
 
 class Head:
@@ -143,7 +133,8 @@ class Head:
                 self.lines.flush()
             except Diverged as error:
                 self.diverged, self.done = error, error.step
-                self.directory.mark_diverged(error.step, str(error))
+                if self.trainer.team.leads:
+                    self.directory.mark_diverged(error.step, str(error))
 
     def exam(self) -> Exam:
         """What to evaluate now."""
@@ -162,9 +153,10 @@ class Head:
 
     def save(self) -> None:
         """Write a checkpoint, and the log up to it."""
-        self.lines.log.flush()
-        save_checkpoint(self.folder, self.trainer.state(self.done), keep=self.config.keep)
+        self.lines.hand_over()
+        if self.trainer.team.leads:
+            save_checkpoint(self.folder, self.trainer.state(self.done), keep=self.config.keep)
 
     def close(self) -> None:
         """End the log."""
-        self.lines.log.close(complete=self.done == self.goal and self.diverged is None)
+        self.lines.close(complete=self.done == self.goal and self.diverged is None)

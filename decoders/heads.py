@@ -12,8 +12,8 @@ activations are those of one.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,44 +22,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from decoders.clips import LabelledClips, labelled_clips
 from decoders.config import TrainConfig
-from decoders.dataset import FeatureReader, open_features
 from decoders.draws import seeded
 from decoders.evl import load_evl_weights
-from decoders.head import Head, HeldOut, LossLines, RunData, Watch
+from decoders.head import Head, LossLines, Watch
 from decoders.loop import Loop
 from decoders.precision import pick_device
-from decoders.task import Task, build_decoder, check_bank, pose_task
+from decoders.result import TrainResult, result_of
+from decoders.run_data import RunData, open_data
+from decoders.task import Task, build_decoder
+from decoders.team import ALONE, Team
 from decoders.trainer import Trainer
 from storage import Bank
 from training.interrupt import StopRequest
-from training.metrics import MetricsLog, read_metrics
-from training.run import RunDirectory, open_run
+from training.metrics import MetricsLog
+from training.run import RunDirectory, RunError, open_run
 from training.services import open_trackers, refuse_missing_trackers
 
 HeadsWatch = Callable[[str, int, Mapping[str, float]], None]
 """Called with a head's name, its steps done and the values of each line that enters its metrics.jsonl."""
 AGREED = ("split", "views", "batch_size", "batch_split", "precision")
 """Fields of a config that decide what is read when; beside the seed of the order."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainResult:
-    """What a call did for a run."""
-
-    run: Path
-    """Run directory; its metrics.jsonl has every loss."""
-    steps: int
-    """Steps done in all."""
-    resumed_at: int
-    """Steps done before this call."""
-    seconds: float
-    """Wall time of this call, all heads together."""
-    scores: dict[str, float]
-    """The newest evaluation: eval_top1 and eval_top5; empty without an eval_split."""
-    diverged: str = ""
-    """Why it ended early, where the loss became infinite or NaN."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +68,7 @@ def train_heads(
     watch: HeadsWatch | None = None,
     until: Mapping[str, int] | None = None,
     log_to: Sequence[str] = (),
+    together: Callable[..., list[TrainResult]] | None = None,
 ) -> dict[str, TrainResult]:
     """Train each config in the run directory `folder`/NAME, all on one read of `bank`.
 
@@ -104,6 +88,8 @@ def train_heads(
         until: stop the heads of these names after so many steps, evaluated and saved; the schedule stays that
             of all steps.
         log_to: services that get every head's log as well, a run each: wandb, mlflow.
+        together: what trains them; None is `train_together`. For several processes give
+            `partial(decoders.workers.train_on_workers, crew=Crew(workers=4))`.
 
     Raises:
         ConnectionError: such a service does not answer at the start.
@@ -123,7 +109,7 @@ def train_heads(
         )
         for name, config in configs.items()
     ]
-    results = train_together(entries, bank=bank, eval_bank=eval_bank, device=device)
+    results = (together or train_together)(entries, bank=bank, eval_bank=eval_bank, device=device)
     return dict(zip(configs, results, strict=True))
 
 
@@ -133,24 +119,52 @@ def train_together(
     """As `train_heads`, with the run directories named."""
     start = time.perf_counter()
     place = pick_device(device)
+    data = open_banks(entries, bank=bank, eval_bank=eval_bank, device=place)
+    session = {"bank": str(bank), "eval_bank": str(eval_bank or bank), "device": str(place)}
+    with ExitStack() as stack:
+        runs = stack.enter_context(open_runs(entries, data, session))
+        heads = [
+            open_head(entry, found, run, place) for entry, found, run in zip(entries, data, runs, strict=True)
+        ]
+        return learn(heads, stack.enter_context(StopRequest()), start=start)
+
+
+def learn(heads: Sequence[Head], stop: StopRequest, *, start: float, team: Team = ALONE) -> list[TrainResult]:
+    """Take the steps that are left; the results of a call that began at `start` (time.perf_counter)."""
+    with ExitStack() as stack:
+        for head in heads:
+            stack.callback(head.close)
+        Loop(heads, team).run(stop)
+    return [result_of(head, time.perf_counter() - start) for head in heads]
+
+
+def open_banks(
+    entries: Sequence[Entry], *, bank: str | Path, eval_bank: str | Path | None, device: torch.device
+) -> list[RunData]:
+    """What each head reads. Raises ValueError where a bank cannot serve one, or they cannot read together, or
+    a service that is to get the log is not installed.
+    """
     for entry in entries:
         refuse_missing_trackers(entry.log_to)
     train_on, test_on = Bank.open(bank), Bank.open(eval_bank or bank)
     _refuse_other_settings(entries)
-    data = [open_data(entry.config, train_on, test_on, place) for entry in entries]
+    data = [open_data(entry.config, train_on, test_on, device) for entry in entries]
     _refuse_other_clips(entries, data)
-    session = {"bank": train_on.path, "eval_bank": test_on.path, "device": str(place)}
+    return data
+
+
+@contextmanager
+def open_runs(
+    entries: Sequence[Entry], data: Sequence[RunData], session: Mapping[str, Any]
+) -> Iterator[list[RunDirectory]]:
+    """Their run directories, this process's alone until the end."""
     with ExitStack() as stack:
-        heads = []
-        for entry, found in zip(entries, data, strict=True):
-            opened = {**session, "log_to": list(entry.log_to)}
-            directory = stack.enter_context(open_run(entry.run, identity(entry.config, found), opened))
-            head = open_head(entry, found, directory, place)
-            stack.callback(head.close)
-            heads.append(head)
-        Loop(heads).run(stack.enter_context(StopRequest()))
-    seconds = time.perf_counter() - start
-    return [_result(head, seconds) for head in heads]
+        yield [
+            stack.enter_context(
+                open_run(entry.run, identity(entry.config, found), {**session, "log_to": list(entry.log_to)})
+            )
+            for entry, found in zip(entries, data, strict=True)
+        ]
 
 
 def _refuse_other_settings(entries: Sequence[Entry]) -> None:
@@ -188,69 +202,42 @@ def _refuse_other_clips(entries: Sequence[Entry], data: Sequence[RunData]) -> No
             )
 
 
-def open_data(config: TrainConfig, bank: Bank, eval_bank: Bank, device: torch.device) -> RunData:
-    """What a run of `config` reads. Raises ValueError where the banks cannot serve it."""
-    task = pose_task(bank, config)
-    reader, clips = _read_split(bank, task, config, config.split, device)
-    held_out = None
-    if config.eval_split:
-        check_bank(task, eval_bank, config)
-        held_out = HeldOut(*_read_split(eval_bank, task, config, config.eval_split, device))
-    drawn = clips.first_views(config.views)
-    return RunData(reader=reader, clips=drawn, held_out=held_out, task=task)
-
-
-def _read_split(
-    bank: Bank, task: Task, config: TrainConfig, split: str, device: torch.device
-) -> tuple[FeatureReader, LabelledClips]:
-    """What is read of a split, and which clips it has."""
-    reader = open_features(bank, task, config, device)
-    label, classes = config.label, task.classes
-    return reader, labelled_clips(bank, split=split, label=label, classes=classes, arrays=reader.arrays)
-
-
 def identity(config: TrainConfig, data: RunData) -> dict[str, Any]:
     """What the run is; another one may not go on with it."""
     return {"config": config.to_json(), "task": data.task.to_json(), "data": data.describe()}
 
 
-def open_head(entry: Entry, data: RunData, directory: RunDirectory, device: torch.device) -> Head:
+def open_head(
+    entry: Entry, data: RunData, directory: RunDirectory, device: torch.device, *, team: Team = ALONE
+) -> Head:
     """A head as its run directory left it, or a new one."""
-    trainer, done = _begin(entry.config, data.task, directory, device)
+    trainer, done = _begin(entry.config, data.task, directory, device, team)
     if mark := directory.divergence:
         done = mark["step"]
-    log = MetricsLog(entry.run, done=done, trackers=open_trackers(entry.log_to, directory))
-    head = Head(trainer, data, directory, LossLines(log, entry.watch), done)
+    log = None
+    if team.leads:
+        log = MetricsLog(entry.run, done=done, trackers=open_trackers(entry.log_to, directory))
+    head = Head(trainer, data, directory, LossLines(log, entry.watch, team=team), done)
     if entry.until is not None:
         head.goal = min(head.goal, entry.until)
     return head
 
 
 def _begin(
-    config: TrainConfig, task: Task, directory: RunDirectory, device: torch.device
+    config: TrainConfig, task: Task, directory: RunDirectory, device: torch.device, team: Team
 ) -> tuple[Trainer, int]:
     """A trainer as the newest checkpoint left it, or a new one; with the steps done."""
     with seeded(config.seed):
         model = build_decoder(task, config)
-    if directory.checkpoint is None:
-        if config.init:
-            load_evl_weights(model, Path(config.init))
-        return Trainer(config, model, device), 0
-    trainer = Trainer(config, model, device)
-    return trainer, trainer.restore(directory.checkpoint)
-
-
-def _result(head: Head, seconds: float) -> TrainResult:
-    return TrainResult(
-        run=head.folder,
-        steps=head.done,
-        resumed_at=head.begun,
-        seconds=seconds,
-        scores=_newest_scores(head.lines.log.path),
-        diverged=str(head.diverged or ""),
-    )
-
-
-def _newest_scores(path: Path) -> dict[str, float]:
-    lines = [line for line in read_metrics(path) if "eval_top1" in line]
-    return {name: lines[-1][name] for name in ("eval_top1", "eval_top5")} if lines else {}
+    newest = directory.checkpoint
+    if newest is None and config.init:
+        load_evl_weights(model, Path(config.init))
+    trainer = Trainer(config, model, device, team=team)
+    done = 0 if newest is None else trainer.restore(newest)
+    if not team.same(done):
+        raise RunError(
+            f"expected all workers to see the newest checkpoint of {directory.path}, found that some see an "
+            "older one; put the run on a folder that all machines share"
+        )
+    team.follow(trainer.model.state_dict().values())
+    return trainer, done

@@ -6,7 +6,8 @@ steps to do. So the loop goes by spans, steps that the same heads take. A span b
 furthest behind stands, and ends where a head joins (one that was further when the run was stopped), is done
 or diverges. Each span reads only what its heads use.
 
-A head gets the losses that it would get alone, bit for bit: see `decoders/head.py`.
+A head gets the losses that it would get alone, bit for bit: see `decoders/head.py`. Where several processes
+train together, each runs this loop on its part of every batch.
 """
 
 from collections import defaultdict
@@ -18,6 +19,7 @@ from decoders.dataset import Batch, training_batches
 from decoders.evaluate import score
 from decoders.head import Head
 from decoders.shared_reader import SharedReader
+from decoders.team import ALONE, Team, rows_each
 from training.interrupt import StopRequest
 
 
@@ -30,8 +32,9 @@ class Loop:
     clips themselves, the size of batches and their pieces.
     """
 
-    def __init__(self, heads: Sequence[Head]) -> None:
+    def __init__(self, heads: Sequence[Head], team: Team = ALONE) -> None:
         self._heads = heads
+        self._team = team
 
     def run(self, stop: StopRequest) -> None:
         """All steps that are left until the heads' goals. Raises TrainingStopped, after saving every head,
@@ -52,18 +55,20 @@ class Loop:
 
     def _take(self, heads: Sequence[Head], steps: range, stop: StopRequest) -> None:
         """A span of steps, or its beginning where a head diverges."""
-        config = heads[0].config
+        config, team = heads[0].config, self._team
+        ours = rows_each(config, team.size)
         shared = SharedReader([head.data.reader for head in heads])
-        order = ClipOrder(stacked([head.data.clips for head in heads]), config.order)
-        batches = training_batches(shared.union, order, steps, config.batch_size, config.batch_split)
+        clips = stacked([head.data.clips for head in heads])
+        order = ClipOrder(clips, config.order, rank=team.rank, world=team.size)
+        batches = training_batches(shared.union, order, steps, ours, config.batch_split)
         with closing(batches):
             for _ in steps:
                 for piece in range(config.batch_split):
                     _learn(heads, piece, shared, next(batches))
-                stopping = stop.requested
-                _settle(heads, stopping=stopping)
+                stopping = team.any(stop.requested)
+                _settle(heads, team, stopping=stopping)
                 if stopping and (unfinished := self._unfinished()):
-                    raise TrainingStopped(_how_to_go_on(unfinished))
+                    raise TrainingStopped(_how_to_go_on(unfinished, team))
                 if any(head.diverged for head in heads):
                     return
 
@@ -74,13 +79,13 @@ def _learn(heads: Sequence[Head], piece: int, shared: SharedReader, batch: Batch
         head.learn(piece, part)
 
 
-def _settle(heads: Sequence[Head], *, stopping: bool) -> None:
+def _settle(heads: Sequence[Head], team: Team, *, stopping: bool) -> None:
     """What is due after a step: log, evaluate, save."""
     for head in heads:
         head.flush(stopping=stopping)
     sound = [head for head in heads if not head.diverged]
     for group in _by_held_out_clips([head for head in sound if head.exam_due]):
-        for head, scores in zip(group, score([head.exam() for head in group]), strict=True):
+        for head, scores in zip(group, score([head.exam() for head in group], team), strict=True):
             head.write_scores(scores)
     for head in sound:
         if stopping or head.due(head.config.save_every):
@@ -95,9 +100,10 @@ def _by_held_out_clips(heads: Sequence[Head]) -> Iterator[list[Head]]:
     yield from groups.values()
 
 
-def _how_to_go_on(heads: Sequence[Head]) -> str:
+def _how_to_go_on(heads: Sequence[Head], team: Team) -> str:
     done = min(head.done for head in heads)
-    commands = [f"framebank train resume --run {head.folder}" for head in heads]
+    workers = f" --workers {team.size}" if team.size > 1 else ""
+    commands = [f"framebank train resume --run {head.folder}{workers}" for head in heads]
     if len(heads) == 1:
         return f"stopped after step {done} of {heads[0].config.steps}; go on with: {commands[0]}"
     return (

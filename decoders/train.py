@@ -1,26 +1,31 @@
-"""`framebank train`: train a decoder from a bank, on one device, resumable to the bit.
+"""`framebank train`: train a decoder from a bank, in this process or on workers, resumable to the bit.
 
     framebank train k400-b16-8f --bank BANK --run RUN [--optim.lr 2e-4] [--decoder.no-cross-frame] ...
-    framebank train resume --run RUN
+    framebank train k400-b16-8f --bank BANK --run RUN --workers 8
+    framebank train resume --run RUN [--workers 4]
 
-The run directory holds all that going on needs; starting the same command again goes on too.
+The run directory holds all that going on needs; starting the same command again goes on too. How many workers
+there are is not part of a run: it may change each time.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from decoders.config import TrainConfig
+from decoders.display import Display
 from decoders.head import Diverged, Watch
-from decoders.heads import Entry, TrainResult, train_together
+from decoders.heads import Entry, train_together
 from decoders.loop import TrainingStopped
 from decoders.recipes import RECIPES
+from decoders.result import TrainResult
+from decoders.team import Crew
 from training.run import DIVERGED, RunDirectory
 from training.services import TrackerName
 
@@ -35,6 +40,7 @@ def train(
     run: Path,
     eval_bank: str | Path | None = None,
     device: str = "auto",
+    crew: Crew | None = None,
     watch: Watch | None = None,
     log_to: Sequence[str] = (),
 ) -> TrainResult:
@@ -49,20 +55,31 @@ def train(
         run: new directory, or that of the same run.
         eval_bank: bank of the `eval_split`, where it is another one (test views of the same backbone).
         device: auto, cpu or cuda.
+        crew: the processes that train, through Ray; None trains in this one, without Ray.
         watch: told of every logged line, for progress displays.
         log_to: services that get the log as well: wandb, mlflow.
 
     Raises:
         ConnectionError: such a service does not answer at the start.
-        ValueError: the bank cannot serve the config; `run` holds another run (each difference is named).
+        ValueError: the bank cannot serve the config; `run` holds another run (each difference is named); the
+            workers cannot share a batch.
         Diverged: the loss became infinite or NaN, now or in an earlier session.
     """
     entry = Entry(config=config, run=run, watch=watch, log_to=tuple(log_to))
-    [result] = train_together([entry], bank=bank, eval_bank=eval_bank, device=device)
+    [result] = _how(crew)([entry], bank=bank, eval_bank=eval_bank, device=device)
     if result.diverged:
         again = f"{run / DIVERGED} keeps that; without it the run goes on from its newest checkpoint"
         raise Diverged(f"{result.diverged}. {again}", result.steps)
     return result
+
+
+def _how(crew: Crew | None) -> Callable[..., list[TrainResult]]:
+    """What trains."""
+    if crew is None:
+        return train_together
+    from decoders.workers import train_on_workers  # Ray takes a second to import
+
+    return partial(train_on_workers, crew=crew)
 
 
 def resume(
@@ -71,6 +88,7 @@ def resume(
     bank: str | Path | None = None,
     eval_bank: str | Path | None = None,
     device: str = "auto",
+    crew: Crew | None = None,
     watch: Watch | None = None,
     log_to: Sequence[str] | None = None,
 ) -> TrainResult:
@@ -81,8 +99,8 @@ def resume(
     config = TrainConfig.from_json(directory.config)
     last = directory.sessions()[-1]
     banks = {"bank": bank or last["bank"], "eval_bank": eval_bank or last["eval_bank"]}
-    log_to = last.get("log_to", ()) if log_to is None else log_to
-    return train(config, run=run, device=device, watch=watch, log_to=log_to, **banks)
+    services = last.get("log_to", ()) if log_to is None else log_to
+    return train(config, run=run, device=device, crew=crew, watch=watch, log_to=services, **banks)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +113,8 @@ class TrainCommand:
     eval_bank: str
     device: str
     log_to: tuple[TrackerName, ...]
+    workers: int
+    gpus_per_worker: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +131,10 @@ class ResumeCommand:
     """auto, cpu or cuda."""
     log_to: tuple[TrackerName, ...] | None = None
     """Services that get the log as well; None (left out): those of the last session."""
+    workers: int = 0
+    """Processes that train, through Ray; 0 trains in this one. Need not be as many as before."""
+    gpus_per_worker: int | None = None
+    """GPUs of each worker; 0 trains on CPUs, None takes one where the cluster has any."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -118,14 +142,16 @@ def main(argv: Sequence[str]) -> int:
     console = Console()
     command = parse(argv)
     total = command.config.steps if isinstance(command, TrainCommand) else None
+    crew = _crew(command)
     try:
-        with _Display(console, total) as display:
+        with Display(console, total, "starting workers" if crew else "") as display:
             if isinstance(command, ResumeCommand):
                 result = resume(
                     command.run,
                     bank=command.bank,
                     eval_bank=command.eval_bank,
                     device=command.device,
+                    crew=crew,
                     watch=display.show,
                     log_to=command.log_to,
                 )
@@ -136,6 +162,7 @@ def main(argv: Sequence[str]) -> int:
                     run=command.run,
                     eval_bank=command.eval_bank,
                     device=command.device,
+                    crew=crew,
                     watch=display.show,
                     log_to=command.log_to,
                 )
@@ -144,6 +171,15 @@ def main(argv: Sequence[str]) -> int:
         return INTERRUPTED
     console.print(_summary(result), soft_wrap=True)
     return 0
+
+
+def _crew(command: TrainCommand | ResumeCommand) -> Crew | None:
+    """Who trains; None is this process."""
+    if command.workers:
+        return Crew(workers=command.workers, gpus_per_worker=command.gpus_per_worker)
+    if command.gpus_per_worker is not None:
+        raise ValueError("expected --workers beside --gpus-per-worker, found none; say how many")
+    return None
 
 
 def parse(argv: Sequence[str]) -> TrainCommand | ResumeCommand:
@@ -166,43 +202,23 @@ def _command_of(recipe: Callable[[], TrainConfig]) -> Callable[..., TrainCommand
         log_to: Annotated[
             tuple[TrackerName, ...], tyro.conf.arg(help="Services that get the log as well: wandb, mlflow.")
         ] = (),
+        workers: Annotated[int, tyro.conf.arg(help="Processes that train, through Ray; 0: this one.")] = 0,
+        gpus_per_worker: Annotated[int | None, tyro.conf.arg(help="None: one where there are any.")] = None,
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = recipe(),  # noqa: B008
     ) -> TrainCommand:
         return TrainCommand(
-            config=config, bank=bank, run=run, eval_bank=eval_bank, device=device, log_to=log_to
+            config=config,
+            bank=bank,
+            run=run,
+            eval_bank=eval_bank,
+            device=device,
+            log_to=log_to,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
         )
 
     command.__doc__ = inspect.cleandoc(recipe.__doc__ or "")
     return command
-
-
-class _Display:
-    """Progress bar with the newest loss and accuracy."""
-
-    def __init__(self, console: Console, total: int | None) -> None:
-        self._progress = Progress(
-            TextColumn("step"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-            console=console,
-        )
-        self._task = self._progress.add_task("", total=total)
-        self._newest: dict[str, float] = {}
-
-    def __enter__(self) -> "_Display":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, done: int, values: Mapping[str, float]) -> None:
-        """Take over a line of the log."""
-        self._newest.update(values)
-        text = "  ".join(f"{name} {value:.4g}" for name, value in self._newest.items())
-        self._progress.update(self._task, completed=done, description=text)
 
 
 def _summary(result: TrainResult) -> str:

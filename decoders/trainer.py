@@ -17,6 +17,7 @@ from decoders.config import TrainConfig
 from decoders.dataset import Batch
 from decoders.draws import Draws
 from decoders.evl import EVLDecoder, load_evl_weights
+from decoders.team import ALONE, Team
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.optim import learning_rate, make_adamw, set_learning_rate
 
@@ -24,9 +25,12 @@ from training.optim import learning_rate, make_adamw, set_learning_rate
 class Trainer:
     """A decoder, its optimiser and its loss scaler: the state that a checkpoint holds, and one step of it."""
 
-    def __init__(self, config: TrainConfig, model: EVLDecoder, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainConfig, model: EVLDecoder, device: torch.device, *, team: Team = ALONE
+    ) -> None:
         self.config = config
         self.device = device
+        self.team = team
         self.model = model.to(device)
         self.optimizer = make_adamw(self.model.parameters(), config.optim)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")  # pyright: ignore[reportPrivateImportUsage]
@@ -34,7 +38,7 @@ class Trainer:
 
     def learn(self, number: int, piece: int, batch: Batch) -> torch.Tensor | None:
         """Learn from one of the `batch_split` pieces of 0-based step `number`. The last one, of number
-        `batch_split - 1`, ends the step: then its mean loss, still on the device.
+        `batch_split - 1`, ends the step: then its mean loss over this process's rows, still on the device.
         """
         config = self.config
         if piece == 0:
@@ -44,6 +48,7 @@ class Trainer:
         self._losses.append(self._backward(batch, self._draws(number, piece)))
         if piece + 1 < config.batch_split:
             return None
+        self.team.average_gradients(self.model.parameters())  # with an infinite one all skip the step
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return torch.stack(self._losses).sum()
@@ -51,8 +56,10 @@ class Trainer:
     def _draws(self, number: int, piece: int) -> Draws:
         """The random numbers of a piece."""
         config = self.config
-        size = config.batch_size // config.batch_split
-        rows = slice(piece * size, (piece + 1) * size)
+        ours = self.team.part(config.batch_size)
+        size = (ours.stop - ours.start) // config.batch_split
+        first = ours.start + piece * size
+        rows = slice(first, first + size)
         return Draws(seed=config.seed, step=number, rows=rows, total=config.batch_size, device=self.device)
 
     def _backward(self, batch: Batch, draws: Draws) -> torch.Tensor:

@@ -100,7 +100,7 @@ def heads_of(bank, folder, stack, seeds=(0, 1), watch=lambda name, done: None):
         directory = stack.enter_context(open_run(run, identity(config, data), {}))
         entry = Entry(config=config, run=run, watch=lambda done, values, name=seed: watch(name, done))
         heads.append(open_head(entry, data, directory, CPU))
-        stack.callback(heads[-1].lines.log.close)
+        stack.callback(heads[-1].close)
     return heads
 
 

@@ -44,7 +44,13 @@ OWNERS: dict[str, set[str]] = {
     "matplotlib": {"demo", "ablations", "decoders"},
 }
 
-RAY_FILES = {"pipeline/engine.py", "pipeline/ray_probe.py", "training/cluster.py"}
+RAY_FILES = {
+    "decoders/post.py",
+    "decoders/workers.py",
+    "pipeline/engine.py",
+    "pipeline/ray_probe.py",
+    "training/cluster.py",
+}
 NO_TORCH = {"storage"}
 
 

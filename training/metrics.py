@@ -17,6 +17,9 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from training.trackers import Tracker
 
+METRICS = "metrics.jsonl"
+"""Name of the record in a run directory."""
+
 
 class ClassificationScores:
     """Top-1, top-5, accuracy of each class and confusion matrix, gathered batch by batch.
@@ -66,7 +69,7 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, *, done: int = 0, trackers: Sequence[Tracker] = ()) -> None:
-        self.path = folder / "metrics.jsonl"
+        self.path = folder / METRICS
         drop_lines_after(self.path, done)
         self._file = self.path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
