@@ -46,6 +46,7 @@ OWNERS: dict[str, set[str]] = {
 
 RAY_FILES = {
     "decoders/post.py",
+    "decoders/sweeps/tune.py",
     "decoders/workers.py",
     "pipeline/engine.py",
     "pipeline/ray_probe.py",

@@ -2,9 +2,12 @@
 
 import json
 import os
+import random
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -121,6 +124,34 @@ def test_interrupted_and_gone_on_with(bank, whole, tmp_path, lines):
     again = sweep(sweep_config(), where, display=quiet())
     assert curves(tmp_path / "s") == curves(folder)
     assert again["settings"] == report["settings"]
+
+
+def killed(bank, folder, lines: int) -> int:
+    """How a process ends that runs the sweep and kills itself after so many lines of the log."""
+    command = [sys.executable, "-m", "tests.killed_sweep", str(bank), str(folder), str(lines)]
+    return subprocess.run(command, check=False, capture_output=True).returncode
+
+
+def test_killed_and_gone_on_with(bank, whole, tmp_path):
+    folder, report = whole
+    assert killed(bank, tmp_path / "s", 31) == -signal.SIGKILL  # in the second round
+    assert not json.loads((tmp_path / "s" / "sweep.json").read_text())["finished"]
+    again = sweep(sweep_config(), places(bank, tmp_path / "s"), display=quiet())
+    assert curves(tmp_path / "s") == curves(folder)
+    assert again["settings"] == report["settings"]
+
+
+@pytest.mark.slow
+def test_killed_at_any_moments_and_gone_on_with(bank, whole, tmp_path):
+    folder, report = whole
+    draw = random.Random(7)
+    for number in range(6):
+        place = tmp_path / str(number)
+        ends = [killed(bank, place, draw.randint(1, 40)) for _ in range(3)]
+        assert -signal.SIGKILL in ends
+        again = sweep(sweep_config(), places(bank, place), display=quiet())
+        assert curves(place) == curves(folder)
+        assert again["settings"] == report["settings"]
 
 
 def test_one_that_diverges_is_ranked_last_and_not_trained_again(bank, tmp_path):

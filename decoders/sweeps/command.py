@@ -9,6 +9,7 @@ Trials that read the same clips in the same order train together, `--heads` of t
 interruption.
 """
 
+import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from decoders.loop import TrainingStopped
 from decoders.sweeps.choices import parse_varied
 from decoders.sweeps.config import RayOptions, SearchPlan, SweepConfig, SweepPlaces
 from decoders.sweeps.display import SweepDisplay
+from decoders.sweeps.jobs import JobRunner, run_here
 from decoders.sweeps.recipes import SWEEPS
 from decoders.sweeps.report import show_report
 from decoders.sweeps.sweep import sweep
@@ -44,13 +46,22 @@ def main(argv: Sequence[str]) -> int:
     console = Console()
     command = parse(argv)
     try:
-        report = sweep(command.config, command.places, display=SweepDisplay(console))
+        report = sweep(
+            command.config, command.places, display=SweepDisplay(console), run_jobs=_runner(command.ray)
+        )
     except TrainingStopped as stopped:
         console.print(str(stopped), soft_wrap=True)
         return INTERRUPTED
     show_report(console, report)
     console.print(f"report: {command.places.folder}/report.md", highlight=False)
     return 0
+
+
+def _runner(options: RayOptions) -> JobRunner:
+    """Who does the jobs; Ray is imported only where it is asked for."""
+    if not options.ray:
+        return run_here
+    return importlib.import_module("decoders.sweeps.tune").on_ray(options)
 
 
 def parse(argv: Sequence[str]) -> SweepCommand:

@@ -102,9 +102,7 @@ class RayOptions:
 
     ray: bool = False
     """Let Ray Tune train the groups of heads, on all machines of a cluster. They must see the bank and the
-    folder under the same path."""
-    ray_address: str = ""
-    """The cluster; empty takes RAY_ADDRESS, or one that runs on this machine, or starts one here."""
+    folder under the same path. RAY_ADDRESS names the cluster; else one that runs here, or is started."""
     ray_cpus: int = 1
     """CPU cores, and threads, of a group of heads."""
     ray_gpus: float = 0.0

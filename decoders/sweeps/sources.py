@@ -11,9 +11,9 @@ from typing import Any
 
 from decoders.clips import labelled_clips
 from decoders.config import TrainConfig
-from decoders.head import RunData
-from decoders.heads import agreed, open_data
+from decoders.heads import agreed
 from decoders.precision import pick_device
+from decoders.run_data import RunData, open_data
 from decoders.sweeps.config import SweepPlaces
 from decoders.sweeps.trials import Setting, Trial
 from decoders.task import check_bank

@@ -140,7 +140,7 @@ class _Work:
     def _going_on(self, going: Sequence[Setting], standings: dict[int, Standing]) -> list[Setting]:
         """The best of each contest."""
         kept: set[int] = set()
-        for some in contests(list(going)).values():
+        for some in contests(going).values():
             own = {setting.number: standings[setting.number] for setting in some}
             kept |= set(promoted(own, self.config.plan.halving))
         return [setting for setting in going if setting.number in kept]

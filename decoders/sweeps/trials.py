@@ -7,7 +7,7 @@ differ in is initial weights and dropout.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,7 +64,7 @@ def settings(config: SweepConfig) -> list[Setting]:
     return [_setting(config, number, values) for number, values in enumerate(chosen)]
 
 
-def contests(found: list[Setting]) -> dict[Contest, list[Setting]]:
+def contests(found: Sequence[Setting]) -> dict[Contest, list[Setting]]:
     """Settings that are compared with each other."""
     groups: dict[Contest, list[Setting]] = {}
     for setting in found:
