@@ -20,6 +20,11 @@ COMMANDS = {
         "ablations.command",
         "what each part of the method is worth: decoders that differ in one thing",
     ),
+    "interpolate": (
+        "finetune.final",
+        "fine-tuned checkpoints and CLIP to one weight file with its temporal view",
+    ),
+    "zeroshot": ("finetune.zeroshot", "classify videos, or a bank's clips, by the names of their classes"),
     "status": ("pipeline.status", "how far an extraction is, from any terminal or machine, during and after"),
     "inspect": ("storage.inspect", "what a bank holds: spec, rows, sizes, statistics"),
     "verify": ("pipeline.verify", "check a bank from end to end; --repair clears the way for damaged shards"),
@@ -88,7 +93,7 @@ def exit_code(error: Exception) -> int | None:
 
 def usage() -> str:
     """The table of commands."""
-    lines = [f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items()]
+    lines = [f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items()]
     return (
         "usage: framebank COMMAND ...\n\n"
         + "\n".join(lines)

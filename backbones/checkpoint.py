@@ -8,7 +8,8 @@ The format is told by the file's first bytes, never by its ending:
   functions is refused rather than obeyed.
 
 Training programs wrap the tensors: `state_dict` (open_clip), `model_state` (PySlowFast, hence Open-VCLIP),
-and the prefixes `module.` (data parallel) and `model.`. All of them are peeled off.
+`model` (framebank itself), and the prefixes `module.` (data parallel) and `model.`. All of them are peeled
+off.
 """
 
 import pickle
@@ -28,7 +29,7 @@ from torch import Tensor
 from backbones.architecture import first_line
 from backbones.errors import BackboneError
 
-WRAPPERS = ("state_dict", "model_state")
+WRAPPERS = ("state_dict", "model_state", "model")
 PREFIXES = ("module.", "model.")
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
 

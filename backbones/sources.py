@@ -3,7 +3,8 @@
 `weights` is one of: a pretrained tag of open_clip (downloaded and kept in open_clip's cache), a local file,
 `random:SEED`, or nothing where the network's own folder or hub repository holds them. Some sources know more
 than the tensors: a tag knows mean, std and the activation; an `open_clip_config.json` beside a file knows the
-same, as does a `config.json` of the transformers library.
+same, as does a `config.json` of the transformers library; a file that framebank wrote has its settings in a
+JSON file of its own (`backbones.sidecar`).
 """
 
 import difflib
@@ -22,6 +23,7 @@ from open_clip.pretrained import (
 
 from backbones.architecture import CONFIG_FILE, Architecture, first_line, read_config
 from backbones.errors import BackboneError
+from backbones.sidecar import Sidecar, read_sidecar
 
 FOLDER_WEIGHTS = (
     "open_clip_model.safetensors",
@@ -46,6 +48,8 @@ class WeightSource:
     """Whether the weights were trained with QuickGELU; None where nobody says."""
     preprocess_cfg: Mapping[str, Any] = field(default_factory=dict)
     """mean, std, interpolation and resize mode, as far as they are said."""
+    sidecar: Sidecar | None = None
+    """The settings in the file's own JSON, where it has one."""
 
 
 def find_weights(architecture: Architecture, weights: str) -> WeightSource:
@@ -123,12 +127,14 @@ def _fetch_hub_weights(repository: str) -> Path:
 
 
 def _local(path: Path) -> WeightSource:
-    beside = path.parent / CONFIG_FILE
+    beside, sidecar = path.parent / CONFIG_FILE, read_sidecar(path)
     if beside.is_file():
         config = read_config(beside)
         quick_gelu = bool(config.get("model_cfg", config).get("quick_gelu", False))
-        return WeightSource(path=path, quick_gelu=quick_gelu, preprocess_cfg=config.get("preprocess_cfg", {}))
-    return WeightSource(path=path, quick_gelu=_transformers_activation(path.parent / "config.json"))
+        preprocess_cfg = config.get("preprocess_cfg", {})
+        return WeightSource(path=path, quick_gelu=quick_gelu, preprocess_cfg=preprocess_cfg, sidecar=sidecar)
+    quick_gelu = _transformers_activation(path.parent / "config.json")
+    return WeightSource(path=path, quick_gelu=quick_gelu, sidecar=sidecar)
 
 
 def _transformers_activation(config_file: Path) -> bool | None:

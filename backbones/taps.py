@@ -10,6 +10,10 @@ open_clip's own code. Measured against `encode_image` by `python -m benchmarks.t
 The taps are EVL's (arXiv 2208.03550): `out` is the residual stream after the whole block, without a norm; `q`
 and `k` are the block's projections with bias, split into heads, before the scaling by 1/sqrt(D). CLS comes
 first in all three.
+
+A tower with a temporal view (`backbones.temporal`) has the same taps; its frames come as clips, since each
+frame's tokens then depend on its neighbours. Where the tower is trained, open_clip's switch
+`visual.set_grad_checkpointing()` has each block computed again in the backward pass instead of kept.
 """
 
 from collections.abc import Sequence
@@ -21,9 +25,12 @@ from jaxtyping import Float, UInt8
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from backbones.attention import attend
+from backbones.config import TemporalView
 from backbones.errors import BackboneError
+from backbones.temporal import attend_over_time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,12 +58,19 @@ class FrozenTower(nn.Module):
     std: Tensor
 
     def __init__(
-        self, visual: nn.Module, blocks: Sequence[int], mean: Sequence[float], std: Sequence[float]
+        self,
+        visual: nn.Module,
+        blocks: Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        view: TemporalView | None = None,
     ) -> None:
         super().__init__()
         self.visual = _checked(visual)
+        self.view = view
         self.blocks = _sorted_blocks(blocks, self.depth)
-        for block in self.blocks:
+        for block in range(self.depth) if view else self.blocks:
             _refuse_untypical(self._block(block), block)
         self.register_buffer("mean", torch.tensor(tuple(mean), dtype=torch.float32), persistent=False)
         self.register_buffer("std", torch.tensor(tuple(std), dtype=torch.float32), persistent=False)
@@ -110,12 +124,17 @@ class FrozenTower(nn.Module):
         scale, shift = 1 / (255 * self.std.float()), self.mean.float() / self.std.float()
         return (pixels * scale[:, None, None] - shift[:, None, None]).to(self.dtype).contiguous()
 
-    def forward(self, images: Float[Tensor, "B 3 h w"]) -> Taps:
-        """Run the tower once over normalised frames; BackboneError where their size is not the tower's."""
-        if tuple(images.shape[-2:]) != self.size:
-            raise BackboneError(
-                f"expected frames of {self.size}, found {tuple(images.shape[-2:])}; resize them"
-            )
+    def forward(self, images: Float[Tensor, "B 3 h w"], frames: int | None = None) -> Taps:
+        """Run the tower once over normalised frames.
+
+        Args:
+            images: B frames. frames: how many of them, side by side, make a clip; a tower without a temporal
+                view sees each alone and need not know.
+
+        Raises:
+            BackboneError: frames of another size than the tower's, or that do not make whole clips.
+        """
+        self._check(images, frames)
         out: dict[int, Tensor] = {}
         q: dict[int, Tensor] = {}
         k: dict[int, Tensor] = {}
@@ -125,7 +144,7 @@ class FrozenTower(nn.Module):
             if not _is_typical(block):
                 tokens = block(tokens)  # never a tapped one
                 continue
-            tokens, queries, keys = _run_tapped(block, tokens)
+            tokens, queries, keys = self._run(block, tokens, frames)
             if index in self.blocks:
                 out[index], q[index], k[index] = tokens, queries, keys
         return Taps(out=out, q=q, k=k, pooled=self._embed(tokens))
@@ -142,6 +161,24 @@ class FrozenTower(nn.Module):
             found[f"{name}_bias"] = attention.in_proj_bias[rows]
         return {name: values.detach().float().cpu() for name, values in found.items()}
 
+    def _run(self, block: Any, tokens: Tensor, frames: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """A block, kept for the backward pass or computed again in it."""
+        if self.visual.transformer.grad_checkpointing and torch.is_grad_enabled():
+            return checkpoint(_run_tapped, block, tokens, frames, self.view, use_reentrant=False)
+        return _run_tapped(block, tokens, frames, self.view)
+
+    def _check(self, images: Tensor, frames: int | None) -> None:
+        if tuple(images.shape[-2:]) != self.size:
+            raise BackboneError(
+                f"expected frames of {self.size}, found {tuple(images.shape[-2:])}; resize them"
+            )
+        if self.view is not None and frames is None:
+            raise BackboneError(
+                f"a tower with a temporal view ({self.view}) sees clips; say how long they are"
+            )
+        if frames is not None and (frames < 1 or len(images) % frames):
+            raise BackboneError(f"expected clips of {frames} frames, found {len(images)} frames in all")
+
     def _embed(self, tokens: Float[Tensor, "B L C"]) -> Float[Tensor, "B E"]:
         pooled, _ = self.visual._pool(tokens)
         return pooled if self.visual.proj is None else pooled @ self.visual.proj
@@ -151,13 +188,20 @@ class FrozenTower(nn.Module):
 
 
 def _run_tapped(
-    block: ResidualAttentionBlock, tokens: Float[Tensor, "B L C"]
+    block: ResidualAttentionBlock,
+    tokens: Float[Tensor, "B L C"],
+    frames: int | None,
+    view: TemporalView | None,
 ) -> tuple[Float[Tensor, "B L C"], Float[Tensor, "B L H D"], Float[Tensor, "B L H D"]]:
     """One block: its output, queries and keys."""
     attention = block.attn
     projected = F.linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
     q, k, v = projected.unflatten(-1, (3, attention.num_heads, attention.head_dim)).unbind(2)
-    tokens = tokens + block.ls_1(attention.out_proj(attend(q, k, v).flatten(2)))
+    if view is None or frames is None:
+        seen = attend(q, k, v)
+    else:
+        seen = attend_over_time(q, k, v, frames=frames, view=view)
+    tokens = tokens + block.ls_1(attention.out_proj(seen.flatten(2)))
     return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), q, k
 
 

@@ -6,11 +6,12 @@ mean of the unit frame embeddings, which is not normalised again (Open-VCLIP, ar
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.errors import BackboneError
@@ -28,7 +29,6 @@ ACTION_TEMPLATES = tuple(
 """Open-VCLIP's 28: four nouns times seven ways to name an action."""
 
 
-@torch.inference_mode()
 def class_matrix(
     clip: LoadedClip, names: Sequence[str], templates: Sequence[str] = PHOTO_TEMPLATES, *, batch: int = 256
 ) -> Float[Tensor, "K E"]:
@@ -38,17 +38,28 @@ def class_matrix(
     Raises BackboneError where there are no names or templates, or a template has no place for the name.
     """
     _check(names, templates)
-    device = next(clip.model.parameters()).device
     tokens = clip.tokenizer([template.format(name) for name in names for template in templates])
+    by_class = rearrange(tokens, "(k m) l -> k m l", m=len(templates))
+    return class_matrix_of_tokens(clip.model, by_class, batch=batch)
+
+
+@torch.no_grad()
+def class_matrix_of_tokens(
+    model: nn.Module, tokens: Int[Tensor, "K M L"], *, batch: int = 256
+) -> Float[Tensor, "K E"]:
+    """The same of texts as tokens, M templates for each of K classes; trained against, it is a constant."""
+    device = next(model.parameters()).device
+    every: Any = model
     texts = [
-        F.normalize(clip.model.encode_text(part.to(device)).float(), dim=-1) for part in tokens.split(batch)
+        F.normalize(every.encode_text(part.to(device)).float(), dim=-1)
+        for part in rearrange(tokens, "k m l -> (k m) l").split(batch)
     ]
-    by_class = rearrange(torch.cat(texts), "(k m) e -> k m e", m=len(templates))
+    by_class = rearrange(torch.cat(texts), "(k m) e -> k m e", k=len(tokens))
     return F.normalize(by_class.mean(dim=1), dim=-1)
 
 
 def zero_shot_scores(
-    frames: Float[Tensor, "N T E"], classes: Float[Tensor, "K E"], *, logit_scale: float
+    frames: Float[Tensor, "N T E"], classes: Float[Tensor, "K E"], *, logit_scale: float | Tensor
 ) -> Float[Tensor, "N K"]:
     """Logits: the mean over frames of logit_scale times the cosine of frame and class."""
     unit = F.normalize(frames.float(), dim=-1).mean(dim=1)

@@ -4,6 +4,9 @@ What goes wrong elsewhere and is settled here: an activation that does not fit t
 trained with QuickGELU; with GELU they still run, and answer worse), weights of another network that fit in
 part, and random weights by oversight. Random weights exist only as `random:SEED`.
 
+The same goes for the temporal view: what stands beside the weights holds, and another choice is refused.
+Open-VCLIP's own files say nothing; all of its releases were trained with window 1 and zeros.
+
 The digest is taken over the image tower in fp32, before it is cast: the same weights have the same
 digest in every file format and precision.
 """
@@ -11,7 +14,7 @@ digest in every file format and precision.
 import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import open_clip
@@ -23,12 +26,14 @@ from torch import Tensor, nn
 from backbones.activation import agreed_activation, uses_quick_gelu
 from backbones.architecture import Architecture, find_architecture, first_line
 from backbones.checkpoint import Checkpoint, read_checkpoint
-from backbones.config import BackboneConfig, Precision
+from backbones.config import BackboneConfig, Precision, TemporalView
 from backbones.errors import BackboneError
 from backbones.sources import WeightSource, fetch, find_weights
 from backbones.strict import fill
+from backbones.taps import FrozenTower
 from backbones.tokenizer import Tokenizer
 
+OPENVCLIP = TemporalView(window=1, boundary="zeros")
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -61,6 +66,12 @@ class LoadedClip:
     """How frames were resized in training: `bicubic` or `bilinear`."""
     resize_mode: str
     """`shortest` (resize the short side, then crop), `longest` or `squash`, as in training."""
+    view: TemporalView | None = None
+    """What its frames see of each other; None for plain CLIP."""
+
+    def tower(self, blocks: Sequence[int] = ()) -> FrozenTower:
+        """Its image tower, with taps after `blocks`; the two share their weights."""
+        return FrozenTower(self.model.visual, blocks, self.mean, self.std, view=self.view)
 
 
 def load_clip(config: BackboneConfig) -> LoadedClip:
@@ -78,7 +89,8 @@ def load_clip(config: BackboneConfig) -> LoadedClip:
     model = _build(architecture, quick_gelu, seed=source.seed or 0)
     if checkpoint is not None:
         fill(model, checkpoint.tensors, name=architecture.name, path=str(path))
-    return _finish(model, config, architecture, source)
+    view = _view(config, source, checkpoint)
+    return replace(_finish(model, config, architecture, source), view=view)
 
 
 def image_digest(visual: nn.Module) -> str:
@@ -102,12 +114,27 @@ def _activation(
             if source.tag
             else "the description beside the weights": source.quick_gelu,
             f"the model {architecture.name}": architecture.quick_gelu,
+            "the settings beside the weights": source.sidecar.quick_gelu if source.sidecar else None,
             "the option quick_gelu": config.quick_gelu,
         }
     )
     if agreed is None:
         return architecture.built_in and checkpoint is not None and checkpoint.openvclip
     return agreed
+
+
+def _view(config: BackboneConfig, source: WeightSource, checkpoint: Checkpoint | None) -> TemporalView | None:
+    """The temporal view: what stands beside the weights, which a choice must equal, else the choice."""
+    if source.sidecar is None:
+        released = OPENVCLIP if checkpoint is not None and checkpoint.openvclip else None
+        return released if config.window is None else config.view
+    said = source.sidecar.view
+    if config.window is not None and config.view != said:
+        raise BackboneError(
+            f"the temporal view does not fit: the settings beside the weights say {said or 'plain CLIP'}, "
+            f"asked for is {config.view or 'plain CLIP'}; leave window and boundary out"
+        )
+    return said
 
 
 def _build(architecture: Architecture, quick_gelu: bool, *, seed: int) -> Any:
@@ -138,6 +165,11 @@ def _finish(
     preprocess: Mapping[str, Any] = {**architecture.preprocess_cfg, **source.preprocess_cfg}
     model.eval().requires_grad_(False)
     digest, logit_scale = image_digest(model.visual), float(model.logit_scale.exp())
+    if source.sidecar is not None and source.sidecar.digest != digest:
+        raise BackboneError(
+            f"{source.path}: the settings beside it are those of other weights (digest "
+            f"{source.sidecar.digest[:12]}, these have {digest[:12]}); restore or remove {source.path}.json"
+        )
     height, width = model.visual.image_size
     return LoadedClip(
         model=model.to(DTYPES[config.precision]),

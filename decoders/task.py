@@ -61,7 +61,7 @@ def pose_task(bank: Bank, config: TrainConfig) -> Task:
         classes=class_list(bank.table, config.label),
         blocks=blocks,
         shape=TokenShape(width=spec.backbone.width, frames=spec.frames, grid=spec.backbone.grid),
-        backbone=asdict(spec.backbone) | {"grid": list(spec.backbone.grid)},
+        backbone=spec.backbone.to_json(),
         fingerprint=bank.fingerprint,
         kept=kept_arrays(bank, blocks),
     )

@@ -39,7 +39,7 @@ class LiveEVL(nn.Module):
     def features(self, images: Float[torch.Tensor, "N T 3 h w"]) -> list[BlockFeatures]:
         """What a bank would hold of normalised clips, one per decoder layer."""
         clips = len(images)
-        taps = self.tower(rearrange(images, "n t c h w -> (n t) c h w"))
+        taps = self.tower(rearrange(images, "n t c h w -> (n t) c h w"), frames=images.shape[1])
         found = {block: self._block(taps, block, clips) for block in set(self.blocks)}
         return [found[block] for block in self.blocks]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from backbones.config import BackboneConfig
+from backbones.config import BackboneConfig, TemporalView
 from backbones.taps import FrozenTower
 from backbones.weights import load_clip
 from pipeline.decode_worker import DecodeOutcome
@@ -28,6 +28,7 @@ from storage import (
     BankSpec,
     ShardWriter,
     SpecMismatch,
+    TemporalSpec,
     Unstorable,
     is_scale,
     part_layouts,
@@ -140,7 +141,17 @@ def build_tower(config: BackboneConfig, spec: BankSpec, blocks: Sequence[int], d
             f"this worker's weights of {clip.name} have digest {clip.digest[:12]}, the bank was made with "
             f"{spec.backbone.weights[:12]}; give every machine the same weights file"
         )
-    return FrozenTower(clip.model.visual, blocks=blocks, mean=clip.mean, std=clip.std).to(device)
+    if temporal_spec(clip.view) != spec.backbone.temporal:
+        raise SpecMismatch(
+            f"this worker's temporal view of {clip.name} is {clip.view}, the bank was made with "
+            f"{spec.backbone.temporal}; give every machine the file of settings beside the weights"
+        )
+    return clip.tower(blocks).to(device)
+
+
+def temporal_spec(view: TemporalView | None) -> TemporalSpec | None:
+    """A tower's temporal view as a bank's spec has it."""
+    return None if view is None else TemporalSpec(window=view.window, boundary=view.boundary)
 
 
 @torch.inference_mode()
@@ -154,7 +165,7 @@ def encode_rows(tower: FrozenTower, frames: np.ndarray, layouts: Sequence[ArrayL
     """
     count, length = frames.shape[:2]
     images = tower.normalise(torch.from_numpy(frames.reshape(count * length, *frames.shape[2:])))
-    return keep(tower(images), count, layouts)
+    return keep(tower(images, frames=length), count, layouts)
 
 
 def write_row(writer: ShardWriter, line: Line, row: KeptRow | None) -> Line:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from backbones.config import BackboneConfig, Precision
+from backbones.config import BackboneConfig, Boundary, Precision
 from pipeline.decode_worker import DecodeLimits, decode_isolated, own_process
 from pipeline.encode import build_tower, encode_rows
 from pipeline.task import clip_of
@@ -143,6 +143,8 @@ def backbone_of(bank: Bank, name: str = "", weights: str = "") -> BackboneConfig
         weights=weights or ("" if name else made.get("weights", "")),
         precision=cast(Precision, tower.precision),
         quick_gelu=tower.quick_gelu,
+        window=tower.temporal.window if tower.temporal else 0,
+        boundary=cast(Boundary, tower.temporal.boundary) if tower.temporal else None,
     )
 
 

@@ -12,6 +12,7 @@ from backbones.config import BackboneConfig
 from backbones.taps import FrozenTower
 from backbones.weights import LoadedClip, load_clip
 from pipeline.config import ExtractConfig
+from pipeline.encode import temporal_spec
 from pipeline.known import spec_for
 from storage import BackboneSpec, BankSpec, derived_blocks, weight_name
 
@@ -31,7 +32,7 @@ def load_tower(config: ExtractConfig) -> LoadedTower:
         ValueError: it has too few blocks, or sees frames of another size.
     """
     clip = load_clip(config.backbone)
-    tower = FrozenTower(clip.model.visual, blocks=(0,), mean=clip.mean, std=clip.std)
+    tower = clip.tower((0,))
     if config.last_blocks > tower.depth:
         raise ValueError(f"{clip.name} has {tower.depth} blocks, cannot keep the last {config.last_blocks}")
     if config.views.hw != tower.size:
@@ -76,4 +77,5 @@ def backbone_spec(config: BackboneConfig, loaded: LoadedTower) -> BackboneSpec:
         depth=tower.depth,
         grid=tower.grid,
         embed=tower.embed,
+        temporal=temporal_spec(clip.view),
     )

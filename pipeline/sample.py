@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from backbones.taps import FrozenTower
 from pipeline.config import ExtractConfig
 from pipeline.costs import Workers
 from pipeline.decode_worker import decode_isolated, own_process
@@ -120,8 +119,7 @@ class TowerClock:
         clip = loaded.clip
         self.layouts: Sequence[ArrayLayout] = array_layouts(spec)
         blocks = spec.kept[0].token_blocks
-        tower = FrozenTower(clip.model.visual, blocks=blocks, mean=clip.mean, std=clip.std)
-        self.tower = tower.to(device())
+        self.tower = clip.tower(blocks).to(device())
         self.rows, self.tower_seconds, self.keep_seconds = 0, 0.0, 0.0
 
     def encode(self, rows: Sequence[np.ndarray]) -> None:
@@ -136,7 +134,8 @@ class TowerClock:
     @torch.inference_mode()
     def _run(self, rows: Sequence[np.ndarray]) -> tuple[float, float]:
         began = time.perf_counter()
-        taps = self.tower(self.tower.normalise(torch.from_numpy(np.concatenate(rows))))
+        images = self.tower.normalise(torch.from_numpy(np.concatenate(rows)))
+        taps = self.tower(images, frames=len(rows[0]))
         if self.tower.device.type == "cuda":
             torch.cuda.synchronize()
         seen = time.perf_counter()

@@ -53,7 +53,16 @@ from storage.reader import Bank
 from storage.row_order import RowOrder
 from storage.shard_writer import ShardWriter
 from storage.shelf import Standing, bank_places, find_bank, spec_line, standings, suggested_name
-from storage.spec import ATTENTION_MODES, DTYPES, Attention, BackboneSpec, BankSpec, Dtype, Kept
+from storage.spec import (
+    ATTENTION_MODES,
+    DTYPES,
+    Attention,
+    BackboneSpec,
+    BankSpec,
+    Dtype,
+    Kept,
+    TemporalSpec,
+)
 from storage.statistics import Statistics, row_statistics
 from storage.weights import block_weights, derive_qk
 from storage.writer import BankWriter
@@ -95,6 +104,7 @@ __all__ = [
     "SpecMismatch",
     "Standing",
     "Statistics",
+    "TemporalSpec",
     "Unstorable",
     "array_layouts",
     "array_name",

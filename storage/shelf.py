@@ -143,7 +143,10 @@ def spec_line(spec: BankSpec) -> str:
         for part in spec.kept
     )
     views = f" × {spec.views} views" if spec.views > 1 else ""
-    return f"{spec.backbone.name} {spec.backbone.precision}, {spec.frames} frames{views}, blocks {kept}"
+    seen = spec.backbone.temporal
+    temporal = f" window {seen.window} {seen.boundary}" if seen else ""
+    tower = f"{spec.backbone.name}{temporal} {spec.backbone.precision}"
+    return f"{tower}, {spec.frames} frames{views}, blocks {kept}"
 
 
 def numbers(blocks: tuple[int, ...]) -> str:

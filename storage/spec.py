@@ -20,6 +20,25 @@ Dtype = Literal["float16", "int8"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
 
+BOUNDARIES = ("zeros", "masked")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TemporalSpec:
+    """What the tower's blocks see of the neighbouring frames."""
+
+    window: int
+    """Frames before and frames after whose keys and values every block attends to."""
+    boundary: str
+    """What stands beyond the clip's ends: zeros (keys and values of zero) or masked (nothing)."""
+
+    def __post_init__(self) -> None:
+        if type(self.window) is not int or self.window < 1:
+            raise ValueError(f"temporal.window is a whole number from 1, not {self.window!r}")
+        if self.boundary not in BOUNDARIES:
+            raise ValueError(f"temporal.boundary is one of {', '.join(BOUNDARIES)}, not {self.boundary!r}")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackboneSpec:
     """The frozen image tower, as far as it decides values."""
@@ -42,6 +61,23 @@ class BackboneSpec:
     """(h, w), patches per frame."""
     embed: int
     """E, width of the joint embedding."""
+    temporal: TemporalSpec | None = None
+    """The temporal view; None, and absent from JSON, where each frame is encoded alone."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` turns them back."""
+        values = asdict(self) | {"grid": list(self.grid)}
+        if self.temporal is None:
+            del values["temporal"]
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "BackboneSpec":
+        """The spec that `to_json` wrote. Raises ValueError or TypeError where it is none."""
+        fixed: dict[str, Any] = dict(values) | {"grid": tuple(values["grid"])}
+        if "temporal" in fixed:
+            fixed["temporal"] = TemporalSpec(**fixed["temporal"])
+        return cls(**fixed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +170,7 @@ class BankSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` turns them back."""
-        return json.loads(canonical(asdict(self)))
+        return json.loads(canonical(asdict(self) | {"backbone": self.backbone.to_json()}))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "BankSpec":
@@ -147,10 +183,9 @@ class BankSpec:
         known = {field.name for field in fields(cls)}
         if set(values) != known:
             raise ValueError(f"a bank's spec has the fields {sorted(known)}, not {sorted(values)}")
-        backbone = dict(values.pop("backbone"))
-        backbone["grid"] = tuple(backbone["grid"])
+        backbone = BackboneSpec.from_json(values.pop("backbone"))
         kept = tuple(Kept(**(part | {"blocks": tuple(part["blocks"])})) for part in values.pop("kept"))
-        return cls(backbone=BackboneSpec(**backbone), kept=kept, **values)
+        return cls(backbone=backbone, kept=kept, **values)
 
 
 def canonical(values: Any) -> str:

@@ -15,7 +15,7 @@ ROOMS: dict[str, set[str]] = {
     "training": set(),
     "pipeline": {"video", "backbones", "storage", "training"},
     "decoders": {"storage", "training", "backbones"},
-    "finetune": {"video", "backbones", "training", "decoders"},
+    "finetune": {"video", "storage", "backbones", "training", "decoders"},
     "demo": {"storage", "video", "backbones", "training", "pipeline", "decoders", "finetune"},
     "ablations": {"storage", "video", "backbones", "training", "pipeline", "decoders", "finetune", "demo"},
 }

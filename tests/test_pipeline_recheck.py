@@ -89,7 +89,7 @@ def test_other_weights_are_refused(made):
 def test_which_backbone(made, tmp_path):
     bank = Bank(made / "bank")
     assert backbone_of(bank) == BackboneConfig(
-        name=str(made / "small.json"), weights="random:0", precision="fp32", quick_gelu=False
+        name=str(made / "small.json"), weights="random:0", precision="fp32", quick_gelu=False, window=0
     )
     assert backbone_of(bank, "ViT-B-16").weights == ""
     assert backbone_of(bank, "ViT-B-16", "openai").weights == "openai"

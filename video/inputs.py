@@ -21,12 +21,12 @@ __all__ = ["Clip", "iter_clips", "list_clips", "read_bytes"]
 TAR = re.compile(r"\.(tar|tgz|tar\.\w+)(\?[^/]*)?$")
 
 
-def list_clips(source: str, *, root: str = "") -> list[Clip]:
+def list_clips(source: str, *, root: str = "", there: bool = True) -> list[Clip]:
     """The clips of a source at once; for arguments and errors see `iter_clips`."""
-    return list(iter_clips(source, root=root))
+    return list(iter_clips(source, root=root, there=there))
 
 
-def iter_clips(source: str, *, root: str = "") -> Iterator[Clip]:
+def iter_clips(source: str, *, root: str = "", there: bool = True) -> Iterator[Clip]:
     """The clips of a source, each with a unique key, in a fixed order; for a million of them.
 
     Args:
@@ -34,6 +34,7 @@ def iter_clips(source: str, *, root: str = "") -> Iterator[Clip]:
             ("shards/{000..099}.tar") or, if local, wildcards; or a single video.
         root: what a list's relative paths are relative to; by default the list's own folder, else the working
         folder.
+        there: whether the videos of a list should be on this machine; if not, only their names are wanted.
 
     Raises:
         InputError: nothing there, nothing in it, or (also while they are taken) an entry that cannot be
@@ -51,7 +52,7 @@ def iter_clips(source: str, *, root: str = "") -> Iterator[Clip]:
     if TAR.search(path) or ".tar::" in path:
         return _tars(path)
     if "*" in path and not os.path.exists(path):
-        return _lists(path, root)
+        return _lists(path, root, there)
     if not os.path.isfile(path):
         raise InputError(
             f"expected a folder, a list file or a tar pattern; found {_what_is(path)} at {source!r}; "
@@ -60,7 +61,7 @@ def iter_clips(source: str, *, root: str = "") -> Iterator[Clip]:
     if is_media(os.path.basename(path)):
         return iter([Clip(key=os.path.basename(path), path=path)])
     if path.lower().endswith(LIST_EXTENSIONS):
-        return list_file(path, root=root)
+        return list_file(path, root=root, there=there)
     raise InputError(
         f"expected a folder, a list file ({', '.join(LIST_EXTENSIONS)}) or a .tar; found {source!r}; "
         "name a list so that its extension says what it is"
@@ -79,7 +80,7 @@ def _tars(pattern: str) -> Iterator[Clip]:
     return list_tars(shards)
 
 
-def _lists(pattern: str, root: str) -> Iterator[Clip]:
+def _lists(pattern: str, root: str, there: bool) -> Iterator[Clip]:
     """Several lists as one, for HMDB51's one file per class."""
     paths = sorted(path for path in glob.glob(pattern) if path.lower().endswith(LIST_EXTENSIONS))
     if not paths:
@@ -89,7 +90,7 @@ def _lists(pattern: str, root: str) -> Iterator[Clip]:
             f"expected one list, or HMDB51's <class>_test_split<N>.txt of one split; found {len(paths)} "
             f"files at {pattern!r}; join them to one list"
         )
-    return (clip for path in paths for clip in list_file(path, root=root))
+    return (clip for path in paths for clip in list_file(path, root=root, there=there))
 
 
 def _what_is(path: str) -> str:

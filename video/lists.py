@@ -31,12 +31,13 @@ LINE = re.compile(rf"(.*\.(?:{'|'.join(sorted(MEDIA_EXTENSIONS))}))(?:$|(?:\s*,\
 PROBED = 20  # paths whose existence decides what they are relative to
 
 
-def list_file(path: str, *, root: str = "") -> Iterator[Clip]:
+def list_file(path: str, *, root: str = "", there: bool = True) -> Iterator[Clip]:
     """Clips of a list file.
 
     Args:
         path: the list.
         root: what its relative paths are relative to; by default its own folder, else the working folder.
+        there: whether its videos should be; if not, a wrong root is not looked for.
 
     Raises:
         InputError: a line that is no `path label` (with its number), mixed or doubled entries, an empty list,
@@ -54,7 +55,8 @@ def list_file(path: str, *, root: str = "") -> Iterator[Clip]:
         entries = [_ucf101(entry, classes, match[1], path) for entry in entries]
     if not entries:
         raise InputError(f"expected lines 'path label' in {path}; found none; write one line for each video")
-    return each_once(clips_of(entries, classes, path, folder=_folder(entries, path, root)), path)
+    folder = _folder(entries, path, root) if there else root
+    return each_once(clips_of(entries, classes, path, folder=folder), path)
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

@@ -1,0 +1,69 @@
+"""What a zero-shot evaluation is asked to do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from backbones.config import Boundary, Precision
+from video import Sampling, ViewPlan
+
+OPENVCLIP_TEST = ViewPlan(
+    sampling=Sampling(kind="dense", frames=8, stride=16), temporal_views=3, resize="bilinear"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZeroShotConfig:
+    """Classify videos by the names of their classes, without any training on them."""
+
+    sources: tuple[str, ...] = ()
+    """Lists (or a folder of class folders), each a set of its own; with a bank and none, the bank's clips."""
+    root: str = ""
+    """Folder that the lists' paths are relative to; by default each list's own."""
+    bank: str = ""
+    """Take the embeddings of this bank, whose backbone is the model; clips are matched by key."""
+    split: str = ""
+    """Only clips of this split, or of several (train,test: all that HMDB51's files use); empty takes all."""
+    limit: int = 0
+    """Only so many clips of each source, spread over it, to try things out; 0 takes all."""
+    classes: tuple[str, ...] = ()
+    """Files of class names, one for all sources or one each; by default the lists' own or *index2cls.json."""
+    protocol: Literal["each", "half", "base-novel"] = "each"
+    """Every set as it is, ten draws of half of the classes, or a base and a novel set."""
+    templates: Literal["action", "photo"] = "action"
+    """Open-VCLIP's 28 prompts, or `a photo of a {}.` alone."""
+    out: Path
+    """Folder for the report, and for what is known so far of videos."""
+    name: str = ""
+    """The network, as for extract; with a bank, empty takes the bank's own."""
+    weights: str = ""
+    """Its weights, as for extract; with a bank, empty takes the bank's own."""
+    precision: Precision = "fp32"
+    """What the towers compute in."""
+    window: int | None = None
+    """Frames before and after that blocks see: None takes what stands beside the weights."""
+    boundary: Boundary | None = None
+    """What the ends of a clip see beyond it: None takes what stands beside the weights."""
+    views: ViewPlan = OPENVCLIP_TEST
+    """Frames and crops of each video; a bank has its own."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    threads: int = 2
+    """Videos decoded at once."""
+
+    def __post_init__(self) -> None:
+        if not self.sources and not self.bank:
+            raise ValueError("expected --sources, --bank or both, found neither; name the videos")
+        if self.limit < 0 or self.threads < 1:
+            raise ValueError(
+                f"expected limit from 0 and threads from 1, found {self.limit} and {self.threads}"
+            )
+        if len(self.classes) not in (0, 1, len(self.sources)):
+            raise ValueError(
+                f"expected one file of classes, or one for each of {len(self.sources)} sources, found "
+                f"{len(self.classes)}"
+            )
+        needed = {"half": 1, "base-novel": 2}.get(self.protocol, 0)
+        found = max(1, len(self.sources))
+        if needed and found != needed:
+            raise ValueError(f"protocol {self.protocol} takes {needed} sources, found {found}")

@@ -1,0 +1,64 @@
+"""Vectors of videos: from banks with gaps, and in a journal that any interruption leaves readable."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from finetune.video_vectors import Journal, bank_vectors, video_vector
+from storage import POOLED, Bank
+from tests.small_banks import small_spec, write_bank
+
+
+def test_a_vector_is_the_sum_over_views_of_mean_unit_frames():
+    embeddings = torch.randn(2, 3, 8)
+    expected = sum(torch.stack([F.normalize(frame, dim=0) for frame in view]).mean(0) for view in embeddings)
+    torch.testing.assert_close(video_vector(embeddings), expected)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_banks_clips_but_for_those_that_failed(tmp_path, views):
+    write_bank(tmp_path / "bank", 4, small_spec(views=views), failed=(views,))
+    bank = Bank(tmp_path / "bank")
+    found = dict(bank_vectors(bank))
+    assert sorted(found) == [f"clips/{number:04d}.mp4" for number in (0, 2, 3)]
+    for key, vector in found.items():
+        first = int(key[6:10]) * views
+        pooled = torch.from_numpy(bank.read(POOLED, list(range(first, first + views))))
+        np.testing.assert_array_equal(vector, video_vector(pooled).numpy())
+
+
+def journal_of(path, identity=None):
+    return Journal(path, identity or {"digest": "a", "mean": (0.5, 0.25)})
+
+
+def test_a_journal_survives_every_cut(tmp_path):
+    path = tmp_path / "deep/vectors.jsonl"
+    journal = journal_of(path)
+    journal.add("a.mp4", np.arange(3, dtype=np.float32))
+    journal.add("b.mp4", "not a media file")
+    journal.close()
+    whole = path.read_bytes()
+    for size in range(len(whole) + 1):
+        path.write_bytes(whole[:size])
+        again = journal_of(path)
+        lines = whole[:size].count(b"\n") - 1
+        assert len(again.vectors) + len(again.failed) == max(0, lines)
+        for key, value in (("a.mp4", np.arange(3, dtype=np.float32)), ("b.mp4", "not a media file")):
+            if key not in again.vectors and key not in again.failed:
+                again.add(key, value)
+        again.close()
+        assert path.read_bytes() == whole
+    read = journal_of(path)
+    np.testing.assert_array_equal(read.vectors["a.mp4"], np.arange(3, dtype=np.float32))
+    assert read.failed == {"b.mp4": "not a media file"}
+    read.close()
+
+
+def test_a_journal_of_something_else_is_refused(tmp_path):
+    journal_of(tmp_path / "v.jsonl").close()
+    with pytest.raises(ValueError, match=r"vectors of another model, .*; name another --out"):
+        journal_of(tmp_path / "v.jsonl", {"digest": "b"})
+    (tmp_path / "v.jsonl").write_text('{"key": "a"}\n')
+    with pytest.raises(ValueError, match=r"vectors of another model"):
+        journal_of(tmp_path / "v.jsonl")
