@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from decoders.heads import train_heads
+from decoders.sweeps.sweep import sweep
 from decoders.train import parse, resume, train
 from tests.fake_services import MlflowServer, WandbServer
 from tests.small_runs import CONFIG, write_learnable_bank
+from tests.small_sweeps import places, quiet, sweep_config
 from tests.wandb_files import history
 from training.run import RunDirectory
 from training.services import refuse_missing_trackers
@@ -113,6 +115,14 @@ def test_each_head_is_a_run_of_its_own(bank, tmp_path, wandb, mlflow):
     train_heads(heads, bank=bank, folder=tmp_path, log_to=["wandb", "mlflow"])
     assert [steps_of(lines) for lines in wandb.runs.values()] == [STEPS, STEPS]
     assert [run["name"] for run in mlflow.runs.values()] == ["a", "b"]
+
+
+def test_each_trial_of_a_sweep_is_a_run_that_goes_on_at_every_rung(bank, tmp_path, wandb):
+    where = places(bank, tmp_path / "sweep", log_to=("wandb",))
+    report = sweep(sweep_config(), where, display=quiet())
+    ends = [setting["rungs"][-1]["step"] for setting in report["settings"] for _ in setting["trials"]]
+    assert sorted(steps_of(lines)[-1] for lines in wandb.runs.values()) == sorted(ends)
+    assert all(steps_of(lines) == list(range(1, len(steps_of(lines)) + 1)) for lines in wandb.runs.values())
 
 
 def test_a_run_that_goes_on_logs_to_where_it_did(bank, tmp_path, wandb):

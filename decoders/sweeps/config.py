@@ -12,6 +12,7 @@ from decoders.config import TrainConfig
 from decoders.recipes import RECIPES
 from decoders.sweeps.choices import Varied, check_varied
 from decoders.sweeps.fields import field_type
+from training.services import TrackerName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +89,8 @@ class SweepPlaces:
     """Bank of the test split, if another than that of the eval split."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    log_to: tuple[TrackerName, ...] = ()
+    """Services that get every trial's log as well: wandb, mlflow."""
     heads: int = 8
     """Decoders that train on one read of the bank at a time; more take more memory and read less."""
 

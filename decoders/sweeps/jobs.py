@@ -53,6 +53,7 @@ def run_job(job: Job, places: SweepPlaces, watch: HeadsWatch) -> None:
         device=places.device,
         watch=watch,
         until=job.until,
+        log_to=places.log_to,
     )
 
 
