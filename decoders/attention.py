@@ -17,7 +17,8 @@ from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import nn
 
-from decoders.pooling import TokenParts, pool_tokens
+from decoders.pooling import pool_tokens
+from decoders.tokens import TokenParts
 
 
 class QueryAttention(nn.Module):

@@ -24,8 +24,8 @@ from torch import nn
 from decoders.attention import QueryAttention
 from decoders.config import DecoderConfig
 from decoders.draws import Draws, dropout
-from decoders.pooling import TokenParts
 from decoders.temporal import CrossFrameTable, TemporalConv
+from decoders.tokens import TokenParts
 from training.checkpoint import CheckpointError, load_checkpoint
 
 _SHOWN = 5

@@ -65,11 +65,13 @@ class CrossFrameTable(nn.Module):
 
 
 def shift_and_add(
-    tokens: Float[torch.Tensor, "p T N C"], taps: Float[torch.Tensor, "3 C"]
+    tokens: Float[torch.Tensor, "p T N C"],
+    taps: Float[torch.Tensor, "3 C"],
+    added: Float[torch.Tensor, "T C"] | None = None,
 ) -> Float[torch.Tensor, "p T N C"]:
-    """Convolution over time with zero padding, without bias."""
+    """Convolution over time with zero padding, and what is added to each frame."""
     before, same, after = taps
-    mixed = tokens * same
+    mixed = tokens * same if added is None else torch.addcmul(added[:, None], tokens, same)
     mixed[:, 1:].addcmul_(tokens[:, :-1], before)
     mixed[:, :-1].addcmul_(tokens[:, 1:], after)
     return mixed

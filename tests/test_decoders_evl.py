@@ -12,8 +12,8 @@ from backbones.maps import cross_frame_maps
 from benchmarks.textbook_evl import displacement_index, textbook_logits
 from decoders.config import DecoderConfig
 from decoders.evl import BlockFeatures, EVLDecoder, TokenShape, load_evl_weights
-from decoders.pooling import Tokens
 from decoders.temporal import shift_and_add
+from decoders.tokens import Tokens
 from training.checkpoint import CheckpointError
 
 GOLDEN = Path(__file__).parent / "golden" / "evl_tiny_full.npz"

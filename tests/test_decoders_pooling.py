@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.textbook_evl import textbook_cross
-from decoders import pooling
-from decoders.pooling import TokenParts, pool_tokens
+from decoders import tokens as pieces
+from decoders.pooling import pool_tokens
+from decoders.tokens import TokenParts
 
 N, T, H, C, GRID = 2, 3, 2, 4, (2, 3)
 P = GRID[0] * GRID[1]
@@ -45,7 +46,7 @@ def flat(folded, parts):
 @pytest.mark.parametrize("frames", [1, 2])
 def test_gradcheck_in_every_input(modules, frames, monkeypatch):
     modules = [name for name in modules if name != "tables" or frames > 1]
-    monkeypatch.setattr(pooling, "PIECE_BYTES", 1)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1)
     folded, parts = case(torch.Generator().manual_seed(0), frames=frames, modules=modules)
     inputs = [x for x in flat(folded, parts) if x is not None]
 
@@ -65,7 +66,7 @@ def drawn_seen(generator, *shape, share=0.4):
 
 @pytest.mark.parametrize("modules", [(), ("taps", "added"), ("taps", "added", "tables")])
 def test_gradcheck_where_some_tokens_are_unseen(modules, monkeypatch):
-    monkeypatch.setattr(pooling, "PIECE_BYTES", 1)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1)
     generator = torch.Generator().manual_seed(0)
     folded, parts = case(generator, modules=modules)
     parts = replace(parts, seen=drawn_seen(generator, N, T, P + 1))
@@ -125,7 +126,7 @@ def test_unseen_tokens_are_as_if_they_were_not_there(data):
     for form in (pool_tokens, plainly_pooled):
         leaves = [x.clone().requires_grad_() for x in (folded, *inputs)]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pooling, "PIECE_BYTES", data.draw(st.sampled_from((1, 2**9, 2**20))))
+            patch.setattr(pieces, "PIECE_BYTES", data.draw(st.sampled_from((1, 2**9, 2**20))))
             pooled = form(leaves[0], parts_of(*leaves[1:]))
             (pooled * weight).sum().backward()
         found.append([pooled, *(x.grad for x in leaves)])
@@ -155,7 +156,7 @@ def test_frozen_inputs_get_no_gradient():
 def test_pieces_change_nothing(monkeypatch):
     found = []
     for size in (1, 2**20):
-        monkeypatch.setattr(pooling, "PIECE_BYTES", size)
+        monkeypatch.setattr(pieces, "PIECE_BYTES", size)
         folded, parts = case(torch.Generator().manual_seed(1))
         pooled = pool_tokens(folded, parts)
         pooled.square().sum().backward()

@@ -28,7 +28,7 @@ class WandbRun:
     """
 
     def __init__(self, directory: RunDirectory, identity: str | None) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         self._errors = (wandb.Error, OSError)
         self.identity = identity or uuid4().hex[:12]
@@ -67,8 +67,8 @@ class MlflowRun:
     """A run of MLflow, through its client, which has no thread and no run that counts as the current one."""
 
     def __init__(self, directory: RunDirectory, identity: str | None) -> None:
-        from mlflow.exceptions import MlflowException
-        from mlflow.tracking import MlflowClient
+        from mlflow.exceptions import MlflowException  # pyright: ignore[reportMissingImports]
+        from mlflow.tracking import MlflowClient  # pyright: ignore[reportMissingImports]
 
         self._client, self._error = MlflowClient(), MlflowException
         try:
@@ -83,7 +83,7 @@ class MlflowRun:
             ) from error
 
     def send(self, lines: Sequence[Line]) -> None:
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric  # pyright: ignore[reportMissingImports]
 
         now = round(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for step, values in lines for name, value in values.items()]
@@ -99,7 +99,7 @@ class MlflowRun:
             raise ConnectionError(f"MLflow at {self._client.tracking_uri}: {error}") from error
 
     def _create(self, directory: RunDirectory) -> str:
-        from mlflow.entities import Param
+        from mlflow.entities import Param  # pyright: ignore[reportMissingImports]
 
         run = self._client.create_run(self._experiment(), run_name=directory.path.name)
         settings = [Param(name, str(value)[:PARAMETER_LENGTH]) for name, value in leaves(directory.document)]
