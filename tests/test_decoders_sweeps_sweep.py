@@ -31,6 +31,12 @@ def bank(tmp_path_factory):
     return write_learnable_bank(tmp_path_factory.mktemp("sweeps") / "bank", train=20, test=8)
 
 
+@pytest.fixture(autouse=True)
+def _undrawn(whole, monkeypatch):
+    """The sweep of `whole` has its picture; the others, in this process, save the time."""
+    monkeypatch.setattr("decoders.sweeps.report.plot_sweep", lambda path, report, trials: path.touch())
+
+
 @pytest.fixture(scope="module")
 def whole(bank, tmp_path_factory):
     """An uninterrupted sweep: its folder and its report."""
@@ -104,7 +110,9 @@ def test_fewer_heads_a_read_change_nothing(bank, whole, tmp_path):
     assert again["settings"] == report["settings"]
 
 
-@pytest.mark.parametrize("lines", [1, 7, 20])
+@pytest.mark.parametrize(
+    "lines", [pytest.param(1, marks=pytest.mark.slow), 7, pytest.param(20, marks=pytest.mark.slow)]
+)
 def test_interrupted_and_gone_on_with(bank, whole, tmp_path, lines):
     folder, report = whole
     left = [lines]

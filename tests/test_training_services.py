@@ -117,7 +117,8 @@ def test_each_head_is_a_run_of_its_own(bank, tmp_path, wandb, mlflow):
     assert [run["name"] for run in mlflow.runs.values()] == ["a", "b"]
 
 
-def test_each_trial_of_a_sweep_is_a_run_that_goes_on_at_every_rung(bank, tmp_path, wandb):
+def test_each_trial_of_a_sweep_is_a_run_that_goes_on_at_every_rung(bank, tmp_path, wandb, monkeypatch):
+    monkeypatch.setattr("decoders.sweeps.report.plot_sweep", lambda path, report, trials: path.touch())
     where = places(bank, tmp_path / "sweep", log_to=("wandb",))
     report = sweep(sweep_config(), where, display=quiet())
     ends = [setting["rungs"][-1]["step"] for setting in report["settings"] for _ in setting["trials"]]
