@@ -18,6 +18,7 @@ def test_a_plan_is_made_and_its_tasks_go_through_the_engine(ray_cluster, tmp_pat
     assert abs(figures["driver_growth_mb"]) < 500
 
 
+@pytest.mark.slow
 def test_going_on_is_timed_to_the_first_new_shard(ray_cluster, tmp_path):
     figures = measure_resume(tmp_path, 16 * SHARD_ROWS, 14 * SHARD_ROWS)
     assert figures["resume_shards"] == 2

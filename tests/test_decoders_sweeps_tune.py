@@ -29,6 +29,7 @@ def test_the_same_curves_and_winner_as_without_ray(ray_cluster, bank, tmp_path):
         display=quiet(),
         run_jobs=on_ray(RayOptions(ray=True)),
     )
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert curves(tmp_path / "there") == curves(tmp_path / "here")
     assert there["settings"] == here["settings"]
     assert there["winners"][0]["test"] == here["winners"][0]["test"]

@@ -36,6 +36,7 @@ def records_in(url: str) -> int:
     return sum(entry.name.endswith(".json") for entry in open_place(url).entries("shards"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_extracted_killed_gone_on_with_verified_and_repaired(ray_cluster, server, source, model, tmp_path):
     local = extract(config_for(source, model, tmp_path / "bank"), quiet())

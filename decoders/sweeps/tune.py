@@ -11,6 +11,8 @@ Ctrl-C ends the workers at once: what they did since their last checkpoints is d
 
 import os
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -65,7 +67,7 @@ def _run(options: RayOptions, jobs: Sequence[Job], places: SweepPlaces, watch: H
         callbacks=[_Listener(watch)],
         verbose=0,
     )
-    with _environment(QUIET):
+    with _environment(QUIET), _signals_kept():
         grid = tune.Tuner(
             tune.with_resources(trainable, resources),
             param_space={"number": tune.grid_search(list(range(len(jobs))))},
@@ -139,6 +141,20 @@ def _shared(jobs: Sequence[Job], places: SweepPlaces) -> SweepPlaces:
             )
     own = {name: absolute(getattr(places, name)) for name in ("bank", "folder", "eval_bank", "test_bank")}
     return replace(places, **own)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """What a signal does here is the same afterwards: Tune takes them over, and does not give them back."""
+    if threading.current_thread() is not threading.main_thread():  # nor does Tune take them there
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
