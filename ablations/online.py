@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange
 from numpy.typing import NDArray
 
 from decoders.clips import ClipOrder, LabelledClips
 from decoders.dataset import Batch
 from decoders.evl import BlockFeatures
-from decoders.head import Head, RunData
+from decoders.head import Head
 from decoders.loop import TrainingStopped
+from decoders.run_data import RunData
 from finetune.live import LiveEVL
 from storage import Bank
 from training.interrupt import StopRequest
@@ -95,8 +95,7 @@ class OnlineViews:
         return [_joined(blocks) for blocks in zip(*pieces, strict=True)]
 
     def _features(self, frames: torch.Tensor) -> list[BlockFeatures]:
-        images = self._live.tower.normalise(rearrange(frames, "n t h w c -> (n t) h w c"))
-        return self._live.features(rearrange(images, "(n t) c h w -> n t c h w", n=len(frames)))
+        return self._live.features(self._live.normalised(frames))
 
     def _submit(
         self, pool: ThreadPoolExecutor, numbers: NDArray[np.int64], first: int

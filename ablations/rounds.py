@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from decoders.config import TrainConfig
-from decoders.evaluate import evaluate
+from decoders.evaluate import evaluate, report_file
 from decoders.heads import train_heads
 from storage import Bank
 from training.run import RunDirectory
@@ -94,7 +94,7 @@ def score_runs(contest: Contest, tests: Iterable[tuple[str, str]]) -> dict[tuple
 def report_of(contest: Contest, run: Path, split: str) -> dict[str, Any]:
     """The report of a run on a split, as it was written before if nothing has changed since."""
     newest, bank = RunDirectory.read(run).checkpoint, contest.eval_bank
-    file = run / f"evaluation-{split or 'all'}.json"
+    file = report_file(run, split)
     if file.exists() and newest is not None:
         report = json.loads(file.read_text(encoding="utf-8"))
         known = (report["checkpoint"], report["bank"], report["fingerprint"])

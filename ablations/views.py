@@ -36,8 +36,9 @@ from ablations.views_report import FIXED, ONLINE, publish
 from decoders.config import AugmentConfig, TrainConfig
 from decoders.evaluate import evaluate
 from decoders.head import Head
-from decoders.heads import Entry, HeadsWatch, identity, open_data, open_head, train_heads
+from decoders.heads import Entry, HeadsWatch, identity, open_head, train_heads
 from decoders.recipes import RECIPES
+from decoders.run_data import open_data
 from demo.stages import torch_threads
 from finetune.live import LiveEVL
 from storage import Bank

@@ -88,5 +88,4 @@ def only_splits(listing: Path, *splits: str) -> Path:
 
 def shapes_tower(blocks: Sequence[int]) -> FrozenTower:
     """The tiny CLIP's tower, as the banks were made with it."""
-    clip = load_clip(recipes.shapes().backbone)
-    return FrozenTower(clip.model.visual, blocks=blocks, mean=clip.mean, std=clip.std)
+    return load_clip(recipes.shapes().backbone).tower(blocks)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ablations.ledger import Ledger
+from ablations.table import in_points
 
 FIXED, ONLINE = "the test's view", "new views each epoch"
 PANELS = {
@@ -104,8 +105,7 @@ def cells(line: Line) -> list[str]:
 
 def spread(values: list[float]) -> str:
     """Mean and, of several, standard deviation, in percent."""
-    deviation = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * mean(values):.1f}{deviation}"
+    return in_points(mean(values), stdev(values) if len(values) > 1 else None)
 
 
 def report_of(ledger: Ledger, lines: list[Line]) -> str:

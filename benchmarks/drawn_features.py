@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from backbones.config import BackboneConfig
 from backbones.maps import cross_frame_maps
-from backbones.taps import FrozenTower
 from backbones.weights import load_clip
 from decoders.clips import ClipOrder, LabelledClips
 from decoders.config import TrainConfig
@@ -102,8 +101,8 @@ def draw_world(train: int, test: int, seed: int = 0) -> World:
 def look_at(plans: list[ClipPlan]) -> Features:
     """The tower's last block of every clip, in float16."""
     clip = load_clip(BackboneConfig(name=str(TINY_CLIP)))
-    last = len(clip.model.visual.transformer.resblocks) - 1  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
-    tower = FrozenTower(clip.model.visual, (last,), clip.mean, clip.std)
+    last = clip.tower().depth - 1
+    tower = clip.tower((last,))
     pieces = []
     for start in range(0, len(plans), PIECE):
         frames = np.stack([paint(plan) for plan in plans[start : start + PIECE]])

@@ -110,14 +110,13 @@ def bare_loop(config: ExtractConfig, barrier: Any, results: Any) -> None:
     """One process: seconds a clip, after all have encoded a batch to get warm."""
     import torch
 
-    from backbones.taps import FrozenTower
     from pipeline.encode import encode_rows
     from pipeline.request import build_spec, load_tower
 
     torch.set_num_threads(1)
     loaded = load_tower(config)
     spec, clip = build_spec(config, loaded), loaded.clip
-    tower = FrozenTower(clip.model.visual, spec.kept[0].token_blocks, clip.mean, clip.std)
+    tower = clip.tower(spec.kept[0].token_blocks)
     layouts = list(array_layouts(spec))
     paths = sorted(Path(config.source).iterdir())[:BATCH]
     frames = np.stack([decode_views(Clip(key=p.name, path=str(p)), config.views).frames[0] for p in paths])

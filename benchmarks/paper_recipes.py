@@ -37,10 +37,11 @@ from benchmarks.disk import work_folder
 from benchmarks.paper_clips import write_clips
 from benchmarks.published_frames import is_published
 from benchmarks.result import print_figures, write_result
+from decoders.evaluate import report_file
 from pipeline.recipes import SCRIPTS
 from storage import Bank
 from storage.summary import summarise
-from training.metrics import read_metrics
+from training.metrics import METRICS, read_metrics
 from training.run import RunDirectory
 
 EXTRACT = ("--backbone.weights", "random:0", "--backbone.precision", "fp32", "--encoders", "1")
@@ -140,7 +141,7 @@ def run_trial(trial: Trial) -> dict[str, Any]:
     banks = {split: Bank(trial.bank(split)) for split in trial.lists}
     for split, bank in banks.items():
         refuse_other_frames(bank, split)
-    report = json.loads((trial.run / "evaluation-val.json").read_text())
+    report = json.loads(report_file(trial.run, "val").read_text())
     return {
         "seconds": seconds,
         "rows": {split: len(bank.rows()) for split, bank in banks.items()},
@@ -188,7 +189,7 @@ def decoder_facts(trial: Trial) -> dict[str, int]:
 
 def losses_of(run: Path) -> list[float]:
     """The first and the last loss. Raises ValueError where any is no number."""
-    losses = [line["loss"] for line in read_metrics(run / "metrics.jsonl") if "loss" in line]
+    losses = [line["loss"] for line in read_metrics(run / METRICS) if "loss" in line]
     if not losses or not all(math.isfinite(loss) for loss in losses):
         raise ValueError(f"{run}: losses {losses}")
     return [round(losses[0], 4), round(losses[-1], 4)]

@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.table import Table
 
 from backbones.config import BackboneConfig
-from backbones.taps import FrozenTower
 from backbones.weights import load_clip
 from benchmarks.result import write_result
 
@@ -44,8 +43,8 @@ def main() -> None:
 def measure(name: str, pairs: int) -> dict[str, float]:
     """Medians of seconds and of ratios for one model."""
     clip = load_clip(BackboneConfig(name=name, weights="random:0"))
-    depth = FrozenTower(clip.model.visual, (), clip.mean, clip.std).depth
-    tower = FrozenTower(clip.model.visual, range(depth - TAPPED, depth), clip.mean, clip.std)
+    depth = clip.tower().depth
+    tower = clip.tower(range(depth - TAPPED, depth))
     frames = torch.randn(FRAMES, 3, *clip.size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         taps, plain, ratio = _compare(lambda: tower(frames), lambda: clip.model.encode_image(frames), pairs)

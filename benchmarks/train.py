@@ -200,8 +200,8 @@ def drawn_clips(tower: FrozenTower, count: int) -> tuple[Tensor, Tensor]:
 def tower_of(model: str) -> FrozenTower:
     """The tower, tapped where the decoder reads; random weights."""
     clip = load_clip(BackboneConfig(name=model, weights="random:0"))
-    depth = FrozenTower(clip.model.visual, (), clip.mean, clip.std).depth
-    return FrozenTower(clip.model.visual, range(depth - LAYERS, depth), clip.mean, clip.std)
+    depth = clip.tower().depth
+    return clip.tower(range(depth - LAYERS, depth))
 
 
 def rows_of(tower: FrozenTower) -> SampleRows:

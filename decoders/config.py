@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from training.optim import OptimConfig
 
-_LATER = {"tokens", "multi_layer", "augment", "views"}
+_LATER = {"tokens", "multi_layer", "augment", "views", "order_seed"}
 """Settings that came after the first runs; their defaults are what those runs did."""
 
 

@@ -78,8 +78,13 @@ def evaluate(
         **scores,
         "seconds": round(time.perf_counter() - start, 3),
     }
-    write_json(run / f"evaluation-{split or 'all'}.json", report)
+    write_json(report_file(run, split), report)
     return report
+
+
+def report_file(run: Path, split: str) -> Path:
+    """Where `evaluate` keeps its report on a split (empty: every clip)."""
+    return run / f"evaluation-{split or 'all'}.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

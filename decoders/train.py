@@ -26,11 +26,9 @@ from decoders.loop import TrainingStopped
 from decoders.recipes import RECIPES
 from decoders.result import TrainResult
 from decoders.team import Crew
+from training.interrupt import INTERRUPTED
 from training.run import DIVERGED, RunDirectory
 from training.services import TrackerName
-
-INTERRUPTED = 130
-"""Exit code after a signal, as shells count it."""
 
 
 def train(

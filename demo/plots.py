@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.metrics import read_metrics
+from training.metrics import METRICS, read_metrics
 from video import Clip, Sampling, ViewPlan, decode_views
 
 STRIPS = 8
@@ -19,7 +19,7 @@ def plot_curves(path: Path, runs: dict[str, Path]) -> None:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     for name, run in runs.items():
-        lines = read_metrics(run / "metrics.jsonl")
+        lines = read_metrics(run / METRICS)
         losses = [(line["step"], line["loss"]) for line in lines if "loss" in line]
         scores = [(line["step"], line["eval_top1"]) for line in lines if "eval_top1" in line]
         loss.plot(*smoothed(np.array(losses)), label=name)

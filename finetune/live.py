@@ -29,8 +29,12 @@ class LiveEVL(nn.Module):
 
     def forward(self, frames: UInt8[torch.Tensor, "N T h w 3"]) -> Float[torch.Tensor, "N K"]:
         """Logits of decoded clips."""
+        return self.classify(self.normalised(frames))
+
+    def normalised(self, frames: UInt8[torch.Tensor, "N T h w 3"]) -> Float[torch.Tensor, "N T 3 h w"]:
+        """Decoded clips as the tower takes them."""
         images = self.tower.normalise(rearrange(frames, "n t h w c -> (n t) h w c"))
-        return self.classify(rearrange(images, "(n t) c h w -> n t c h w", n=len(frames)))
+        return rearrange(images, "(n t) c h w -> n t c h w", n=len(frames))
 
     def classify(self, images: Float[torch.Tensor, "N T 3 h w"]) -> Float[torch.Tensor, "N K"]:
         """Logits of normalised clips."""

@@ -57,7 +57,7 @@ def zeroshot(config: ZeroShotConfig, console: Console | None = None) -> dict[str
     clip.model.to(pick_device(config.device))
     wanted = {key for one in sets for key in one.keys}
     chosen = {one.key: one for part in listed for one in part if one.key in wanted}
-    vectors, failed = vectors_of(config, clip, list(chosen.values()), console)
+    vectors, failed = vectors_of(config, clip, bank if bank is not None else list(chosen.values()), console)
     names = list(dict.fromkeys(name for one in sets for name in one.classes))
     with console.status(f"encoding the names of {len(names)} classes"):
         matrix = class_matrix(clip, names, TEMPLATES[config.templates]).cpu()
@@ -103,25 +103,23 @@ def backbone_of(config: ZeroShotConfig, bank: Bank | None) -> BackboneConfig:
     name = config.name or made.get("backbone", "")
     if not name:
         raise ValueError("expected a model, found none; name it with --name and, where needed, --weights")
-    view = {"window": config.window, "boundary": config.boundary}
-    if bank is not None and config.window is None:
-        seen = bank.spec.backbone.temporal
-        view = {"window": seen.window, "boundary": seen.boundary} if seen else {"window": 0, "boundary": None}
+    window, boundary = config.window, config.boundary
+    if bank is not None and window is None:
+        window, boundary = bank.spec.backbone.view
     quick_gelu = bank.spec.backbone.quick_gelu if bank is not None else None
     weights = config.weights or made.get("weights", "")
-    options: dict[str, Any] = {**view, "precision": config.precision, "quick_gelu": quick_gelu}
-    return BackboneConfig(name=name, weights=weights, **options)
+    options: dict[str, Any] = {"window": window, "boundary": boundary, "quick_gelu": quick_gelu}
+    return BackboneConfig(name=name, weights=weights, precision=config.precision, **options)
 
 
 def vectors_of(
-    config: ZeroShotConfig, clip: LoadedClip, clips: Sequence[Clip], console: Console
+    config: ZeroShotConfig, clip: LoadedClip, source: Bank | Sequence[Clip], console: Console
 ) -> tuple[Vectors, dict[str, str]]:
     """Vectors of a bank's clips, or of those given, and why some have none."""
-    if config.bank:
-        bank = Bank(config.bank)
-        refuse_another(bank, clip)
-        found = track(bank_vectors(bank), "reading the bank", total=bank.listing.num_rows, console=console)
-        return dict(found), {}
+    if isinstance(source, Bank):
+        refuse_another(source, clip)
+        total = source.listing.num_rows
+        return dict(track(bank_vectors(source), "reading the bank", total=total, console=console)), {}
     tower = clip.tower().to(pick_device(config.device))
     if config.views.hw != tower.size:
         raise ValueError(
@@ -129,7 +127,7 @@ def vectors_of(
             f"set it to {tower.size[0]}"
         )
     journal = Journal(config.out / "vectors.jsonl", identity_of(config, clip))
-    left = [one for one in clips if one.key not in journal.vectors and one.key not in journal.failed]
+    left = [one for one in source if one.key not in journal.vectors and one.key not in journal.failed]
     found = encoded(tower, left, config.views, threads=config.threads)
     with closing(journal), closing(found):
         for key, vector in track(found, "encoding videos", total=len(left), console=console):

@@ -26,19 +26,13 @@ def known_request(config: ExtractConfig) -> BankSpec | None:
         all(made.get(name) == ours[name] for name in ("backbone", "weights"))
         and asked.precision == backbone.precision
         and asked.quick_gelu in (None, backbone.quick_gelu)
-        and asked_view(asked) in (None, view_of(backbone))
+        and asked_view(asked) in (None, backbone.view)
         and config.last_blocks <= backbone.depth
     )
     if not same:
         return None
     spec = spec_for(config, backbone, video["mean"], video["std"])
     return spec if spec.kept[0] in bank.spec.kept else None
-
-
-def view_of(backbone: BackboneSpec) -> tuple[int, str | None]:
-    """Window and boundary of a bank's tower; (0, None) where its frames are alone."""
-    seen = backbone.temporal
-    return (0, None) if seen is None else (seen.window, seen.boundary)
 
 
 def asked_view(asked: BackboneConfig) -> tuple[int, str | None] | None:

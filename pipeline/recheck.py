@@ -133,6 +133,7 @@ def backbone_of(bank: Bank, name: str = "", weights: str = "") -> BackboneConfig
         ValueError: neither says anything.
     """
     made, tower = bank.manifest.made, bank.spec.backbone
+    window, boundary = tower.view
     if not (name or made.get("backbone")):
         raise ValueError(
             f"{bank.path} does not say which backbone made it; name it with --backbone.name and, where it "
@@ -143,8 +144,8 @@ def backbone_of(bank: Bank, name: str = "", weights: str = "") -> BackboneConfig
         weights=weights or ("" if name else made.get("weights", "")),
         precision=cast(Precision, tower.precision),
         quick_gelu=tower.quick_gelu,
-        window=tower.temporal.window if tower.temporal else 0,
-        boundary=cast(Boundary, tower.temporal.boundary) if tower.temporal else None,
+        window=window,
+        boundary=cast(Boundary | None, boundary),
     )
 
 

@@ -64,6 +64,11 @@ class BackboneSpec:
     temporal: TemporalSpec | None = None
     """The temporal view; None, and absent from JSON, where each frame is encoded alone."""
 
+    @property
+    def view(self) -> tuple[int, str | None]:
+        """Window and boundary of the temporal view; (0, None) where each frame is encoded alone."""
+        return (0, None) if self.temporal is None else (self.temporal.window, self.temporal.boundary)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` turns them back."""
         values = asdict(self) | {"grid": list(self.grid)}

@@ -11,6 +11,7 @@ from decoders.evl import EVLDecoder, TokenShape
 def test_the_order_has_a_seed_of_its_own_where_one_is_set():
     config = TrainConfig(seed=3)
     assert config.order == 3
+    assert "order_seed" not in config.to_json()
     shared = replace(config, order_seed=0)
     assert shared.order == 0
     assert TrainConfig.from_json(shared.to_json()) == shared

@@ -10,6 +10,9 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+INTERRUPTED = 130
+"""Exit code after a signal, as shells count it."""
+
 
 class StopRequest:
     """Context manager that turns the first SIGINT or SIGTERM into `requested`.

@@ -27,9 +27,7 @@ from decoders.sweeps.jobs import JobRunner, run_here
 from decoders.sweeps.recipes import SWEEPS
 from decoders.sweeps.report import show_report
 from decoders.sweeps.sweep import sweep
-
-INTERRUPTED = 130
-"""Exit code after a signal, as shells count it."""
+from training.interrupt import INTERRUPTED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,9 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from decoders.sweeps.jobs import Job
 from decoders.sweeps.rounds import ranked
-from decoders.sweeps.standing import Standing
+from decoders.sweeps.standing import Standing, saved_steps
 from decoders.sweeps.trials import Setting
-from training.checkpoint import list_checkpoints
 
 LOG_SECONDS = 10.0
 SHOWN = 3
@@ -61,7 +60,7 @@ class SweepDisplay:
         """A round of these jobs; their heads stand where their newest checkpoints do."""
         self._title = title
         self._goals = {name: steps for job in jobs for name, steps in job.until.items()}
-        self._done = {name: _done(folder / name) for name in self._goals}
+        self._done = {name: saved_steps(folder / name) for name in self._goals}
         self._scores, self._newest = {}, []
         self.say(f"{title}: {len(self._goals)} trainings on {len(jobs)} reads of the bank")
         self._show()
@@ -103,7 +102,3 @@ class SweepDisplay:
         scores = ", ".join(f"{name} {score:.3f}" for name, score in best)
         heads = ", ".join(f"{name} at {self._done[name]}" for name in self._newest) or "getting ready"
         return f"{heads}; validation top-1: {scores}" if scores else heads
-
-
-def _done(run: Path) -> int:
-    return max(list_checkpoints(run), default=0) if run.is_dir() else 0

@@ -11,7 +11,7 @@ from statistics import mean, pstdev
 
 from decoders.sweeps.trials import Setting
 from training.checkpoint import list_checkpoints
-from training.metrics import read_metrics
+from training.metrics import METRICS, read_metrics
 from training.run import DIVERGED, RunDirectory, RunError
 
 
@@ -48,11 +48,12 @@ class Standing:
 
 def has_arrived(run: Path, rung: int) -> bool:
     """Whether a run has done `rung` steps, evaluated and saved there, or has diverged before."""
-    if not run.is_dir():
-        return False
-    if (run / DIVERGED).exists():
-        return True
-    return max(list_checkpoints(run), default=0) >= rung and rung in _scores(run)
+    return (run / DIVERGED).exists() or (saved_steps(run) >= rung and rung in _scores(run))
+
+
+def saved_steps(run: Path) -> int:
+    """Steps of a run's newest checkpoint; 0 where there is none."""
+    return max(list_checkpoints(run), default=0) if run.is_dir() else 0
 
 
 def standing(setting: Setting, folder: Path, rung: int) -> Standing:
@@ -86,11 +87,11 @@ def _at(run: Path, rung: int) -> tuple[float | None, float | None]:
     if divergence(run):
         return None, None
     raise RunError(
-        f"expected a validation score after step {rung} in {run / 'metrics.jsonl'}, found none; was the run "
+        f"expected a validation score after step {rung} in {run / METRICS}, found none; was the run "
         "trained on by another command? Remove its folder, and the sweep trains it again"
     )
 
 
 def _scores(run: Path) -> dict[int, tuple[float, float]]:
-    lines = read_metrics(run / "metrics.jsonl")
+    lines = read_metrics(run / METRICS)
     return {line["step"]: (line["eval_top1"], line["eval_top5"]) for line in lines if "eval_top1" in line}
