@@ -146,7 +146,7 @@ class _Gradients:
             of_table, of_maps = self._tables[side], self._maps[side]
             if of_table is not None:
                 strip = strip_of(of_table, piece.start - 1, self._tokens.parts.grid)
-                strip += strip_gradient(frames, maps, strip.shape[1])
+                strip += strip_gradient(gradient, maps, 1 - side, strip.shape[1])
             if of_maps is not None:
                 some = maps_gradient(frames, self._tokens.strip(side, piece))
                 of_maps[:, :, piece.start - 1 :: piece.step] = some.permute(2, 1, 0, 3)

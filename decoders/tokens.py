@@ -74,7 +74,8 @@ class Tokens:
 
     def frozen(self, piece: slice) -> Float[Tensor, "p T N C"]:
         """A copy of the piece's frozen tokens."""
-        return self._copy(self.parts.out[:, :, piece])
+        some = self.parts.out[:, :, piece].permute(2, 1, 0, 3)
+        return some.to(self.dtype, memory_format=torch.contiguous_format, copy=True)
 
     def build(self, piece: slice) -> Float[Tensor, "p T N C"]:
         """The frozen tokens and what the temporal modules add."""
@@ -90,18 +91,14 @@ class Tokens:
     def cross(
         self, piece: slice, tokens: Float[Tensor, "p T N C"]
     ) -> Iterator[tuple[int, Float[Tensor, "h M N P"], Float[Tensor, "h M N C"]]]:
-        """If the piece is a column, for the previous frames (0) and the next ones (1): a copy of its maps,
-        and views of those of `tokens` that have such a neighbour.
+        """If the piece is a column, for the previous frames (0) and the next ones (1): views of its maps, in
+        their own dtype, and of those of `tokens` that have such a neighbour.
         """
         if self.parts.maps is not None and self.tables and piece.start:
             here = slice(piece.start - 1, None, piece.step)
             for side, frames in enumerate((tokens[:, 1:], tokens[:, :-1])):
-                yield side, self._copy(self.parts.maps[side][:, :, here]), frames
+                yield side, self.parts.maps[side][:, :, here].permute(2, 1, 0, 3), frames
 
     def strip(self, side: int, piece: slice) -> Float[Tensor, "Y w C"]:
         """A copy of a column's part of a table."""
         return strip_of(self.tables[side], piece.start - 1, self.parts.grid).contiguous()
-
-    def _copy(self, some: Float[Tensor, "N T p C"]) -> Float[Tensor, "p T N C"]:
-        some = some.permute(2, 1, 0, 3)
-        return some.to(self.dtype, memory_format=torch.contiguous_format, copy=True)
