@@ -1,5 +1,6 @@
 """Lists as Kinetics, UCF101 and HMDB51 are distributed; unreadable lines are named by number."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,15 @@ def test_hmdb51(tmp_path: Path) -> None:
 def test_bad_lines_are_named(tmp_path: Path, text: str | bytes, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         list_clips(write(tmp_path / "list.txt", text, "a.mp4"))
+
+
+@pytest.mark.parametrize(
+    "text", ["a.mp4 1\nb.mp4 0\n", "path,label\na.mp4,1\n", "path,label,fold\na.mp4,1,3\n"]
+)
+def test_clips_can_be_sent_to_another_process(tmp_path: Path, text: str) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    clips = list_clips(str(tmp_path / "list.csv"), there=False)
+    assert pickle.loads(pickle.dumps(clips)) == clips
 
 
 def test_many_lines(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 from video.clip import Clip
@@ -18,7 +17,8 @@ from video.errors import InputError
 INDEX = re.compile(r"[+-]?\d+$")
 
 
-NOTHING_ELSE: Mapping[str, str] = MappingProxyType({})
+NOTHING_ELSE: Mapping[str, str] = {}
+"""What most clips of a list share; a plain dict, which can be sent to another process."""
 
 
 class Entry(NamedTuple):
