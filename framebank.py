@@ -25,6 +25,7 @@ COMMANDS = {
         "fine-tuned checkpoints and CLIP to one weight file with its temporal view",
     ),
     "zeroshot": ("finetune.zeroshot", "classify videos, or a bank's clips, by the names of their classes"),
+    "retrieval": ("finetune.retrieval", "find videos by captions and captions by videos, as on MSR-VTT"),
     "status": ("pipeline.status", "how far an extraction is, from any terminal or machine, during and after"),
     "inspect": ("storage.inspect", "what a bank holds: spec, rows, sizes, statistics"),
     "verify": ("pipeline.verify", "check a bank from end to end; --repair clears the way for damaged shards"),

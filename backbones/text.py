@@ -5,7 +5,7 @@ normalised again. A video's score is the mean of its frames' scaled cosines; thi
 mean of the unit frame embeddings, which is not normalised again (Open-VCLIP, arXiv 2302.00624).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -48,14 +48,25 @@ def class_matrix_of_tokens(
     model: nn.Module, tokens: Int[Tensor, "K M L"], *, batch: int = 256
 ) -> Float[Tensor, "K E"]:
     """The same of texts as tokens, M templates for each of K classes; trained against, it is a constant."""
-    device = next(model.parameters()).device
-    every: Any = model
-    texts = [
-        F.normalize(every.encode_text(part.to(device)).float(), dim=-1)
-        for part in rearrange(tokens, "k m l -> (k m) l").split(batch)
-    ]
+    texts = [unit_texts(model, part) for part in rearrange(tokens, "k m l -> (k m) l").split(batch)]
     by_class = rearrange(torch.cat(texts), "(k m) e -> k m e", k=len(tokens))
     return F.normalize(by_class.mean(dim=1), dim=-1)
+
+
+def text_embeddings(
+    clip: LoadedClip, texts: Sequence[str], *, batch: int = 256
+) -> Iterator[Float[Tensor, "n E"]]:
+    """Unit embeddings of texts as they are, in fp32, on the model's device, `batch` of them at a time."""
+    for start in range(0, len(texts), batch):
+        yield unit_texts(clip.model, clip.tokenizer(texts[start : start + batch]))
+
+
+@torch.no_grad()
+def unit_texts(model: nn.Module, tokens: Int[Tensor, "n L"]) -> Float[Tensor, "n E"]:
+    """Unit embeddings of tokenised texts, in fp32, on the model's device."""
+    every: Any = model
+    device = next(model.parameters()).device
+    return F.normalize(every.encode_text(tokens.to(device)).float(), dim=-1)
 
 
 def zero_shot_scores(

@@ -1,4 +1,4 @@
-"""What a zero-shot evaluation is asked to do."""
+"""What an evaluation without training is asked to do: which videos, which CLIP, and by which texts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,12 @@ from video import Sampling, ViewPlan
 OPENVCLIP_TEST = ViewPlan(
     sampling=Sampling(kind="dense", frames=8, stride=16), temporal_views=3, resize="bilinear"
 )
+WHOLE_VIDEO = ViewPlan(sampling=Sampling(kind="tsn", frames=12))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ZeroShotConfig:
-    """Classify videos by the names of their classes, without any training on them."""
+class EncodingConfig:
+    """Which videos are evaluated, and which CLIP encodes them."""
 
     sources: tuple[str, ...] = ()
     """Lists (or a folder of class folders), each a set of its own; with a bank and none, the bank's clips."""
@@ -26,12 +27,6 @@ class ZeroShotConfig:
     """Only clips of this split, or of several (train,test: all that HMDB51's files use); empty takes all."""
     limit: int = 0
     """Only so many clips of each source, spread over it, to try things out; 0 takes all."""
-    classes: tuple[str, ...] = ()
-    """Files of class names, one for all sources or one each; by default the lists' own or *index2cls.json."""
-    protocol: Literal["each", "half", "base-novel"] = "each"
-    """Every set as it is, ten draws of half of the classes, or a base and a novel set."""
-    templates: Literal["action", "photo"] = "action"
-    """Open-VCLIP's 28 prompts, or `a photo of a {}.` alone."""
     out: Path
     """Folder for the report, and for what is known so far of videos."""
     name: str = ""
@@ -58,6 +53,21 @@ class ZeroShotConfig:
             raise ValueError(
                 f"expected limit from 0 and threads from 1, found {self.limit} and {self.threads}"
             )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZeroShotConfig(EncodingConfig):
+    """Classify videos by the names of their classes, without any training on them."""
+
+    classes: tuple[str, ...] = ()
+    """Files of class names, one for all sources or one each; by default the lists' own or *index2cls.json."""
+    protocol: Literal["each", "half", "base-novel"] = "each"
+    """Every set as it is, ten draws of half of the classes, or a base and a novel set."""
+    templates: Literal["action", "photo"] = "action"
+    """Open-VCLIP's 28 prompts, or `a photo of a {}.` alone."""
+
+    def __post_init__(self) -> None:
+        EncodingConfig.__post_init__(self)  # super() knows the class as it was before it got slots
         if len(self.classes) not in (0, 1, len(self.sources)):
             raise ValueError(
                 f"expected one file of classes, or one for each of {len(self.sources)} sources, found "
@@ -67,3 +77,23 @@ class ZeroShotConfig:
         found = max(1, len(self.sources))
         if needed and found != needed:
             raise ValueError(f"protocol {self.protocol} takes {needed} sources, found {found}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetrievalConfig(EncodingConfig):
+    """Find videos by their captions and captions by their videos, without any training on them."""
+
+    sources: tuple[str, ...] = ()
+    """Lists with captions, each a set of its own: MSR-VTT's JSON and CSV files, tables, tars, JSON pairs;
+    with a bank and none, the bank's clips."""
+    root: str = ""
+    """Folder (or tars) where videos that a list names by id are, at any depth, and that paths of other lists
+    are relative to; by default each list's own folder."""
+    captions: str = ""
+    """File whose captions are taken instead of the lists' own, all that it has of each video; needed where a
+    list is of ids alone, such as MSRVTT_train.9k.csv."""
+    scores: Literal["cosine", "mean"] = "cosine"
+    """The cosine of a caption with the video, or the mean of its cosines with the video's frames."""
+    views: ViewPlan = WHOLE_VIDEO
+    """Frames and crops of each video, by default 12 frames spread over it, CLIP4Clip's number on MSR-VTT; a
+    bank has its own."""

@@ -17,23 +17,21 @@ published.
 
 import statistics
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from typing import Any
 
 import numpy as np
 import torch
 import tyro
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
-from backbones.config import BackboneConfig
 from backbones.text import ACTION_TEMPLATES, PHOTO_TEMPLATES, class_matrix
-from backbones.weights import LoadedClip, load_clip
+from backbones.weights import load_clip
 from decoders.precision import pick_device
 from finetune.config import ZeroShotConfig
+from finetune.encoding import backbone_of, bank_clips, stated, title_of, vectors_of
 from finetune.labelled_sets import LabelledSet, half_draws, labelled_set
-from finetune.video_vectors import Journal, Vectors, bank_vectors, encoded
+from finetune.video_vectors import Vectors
 from storage import Bank
 from training.metrics import ClassificationScores
 from training.run import write_json
@@ -64,7 +62,7 @@ def zeroshot(config: ZeroShotConfig, console: Console | None = None) -> dict[str
     texts = dict(zip(names, clip.logit_scale * matrix, strict=True))
     reports = [score(one, vectors, texts) for one in sets]
     report = {
-        "model": {"name": clip.name, "digest": clip.digest, "temporal_view": str(clip.view or "none")},
+        "model": stated(clip),
         "protocol": config.protocol,
         "templates": config.templates,
         "failed": failed,
@@ -88,76 +86,6 @@ def sets_of(config: ZeroShotConfig, listed: Sequence[list[Clip]], bank: Bank | N
         for (source, clips), file in zip(sources, files, strict=True)
     ]
     return half_draws(sets[0]) if config.protocol == "half" else sets
-
-
-def bank_clips(bank: Bank) -> list[Clip]:
-    """The clips that a bank lists, without their files."""
-    columns = ["key", "label", "class_name", "split"]
-    lines = bank.listing.select(columns).to_pylist()
-    return [Clip(path="", **line) for line in lines]
-
-
-def backbone_of(config: ZeroShotConfig, bank: Bank | None) -> BackboneConfig:
-    """The model that is asked for, or the one that made the bank. Raises ValueError where nobody says."""
-    made = bank.manifest.made if bank is not None and not config.name else {}
-    name = config.name or made.get("backbone", "")
-    if not name:
-        raise ValueError("expected a model, found none; name it with --name and, where needed, --weights")
-    window, boundary = config.window, config.boundary
-    if bank is not None and window is None:
-        window, boundary = bank.spec.backbone.view
-    quick_gelu = bank.spec.backbone.quick_gelu if bank is not None else None
-    weights = config.weights or made.get("weights", "")
-    options: dict[str, Any] = {"window": window, "boundary": boundary, "quick_gelu": quick_gelu}
-    return BackboneConfig(name=name, weights=weights, precision=config.precision, **options)
-
-
-def vectors_of(
-    config: ZeroShotConfig, clip: LoadedClip, source: Bank | Sequence[Clip], console: Console
-) -> tuple[Vectors, dict[str, str]]:
-    """Vectors of a bank's clips, or of those given, and why some have none."""
-    if isinstance(source, Bank):
-        refuse_another(source, clip)
-        total = source.listing.num_rows
-        return dict(track(bank_vectors(source), "reading the bank", total=total, console=console)), {}
-    tower = clip.tower().to(pick_device(config.device))
-    if config.views.hw != tower.size:
-        raise ValueError(
-            f"{clip.name} sees frames of {tower.size} pixels, --views.size asks for {config.views.hw}; "
-            f"set it to {tower.size[0]}"
-        )
-    journal = Journal(config.out / "vectors.jsonl", identity_of(config, clip))
-    left = [one for one in source if one.key not in journal.vectors and one.key not in journal.failed]
-    found = encoded(tower, left, config.views, threads=config.threads)
-    with closing(journal), closing(found):
-        for key, vector in track(found, "encoding videos", total=len(left), console=console):
-            journal.add(key, vector)
-    return journal.vectors, journal.failed
-
-
-def identity_of(config: ZeroShotConfig, clip: LoadedClip) -> dict[str, Any]:
-    """What decides the vectors of videos."""
-    return {
-        "digest": clip.digest,
-        "precision": clip.precision,
-        "quick_gelu": clip.quick_gelu,
-        "temporal_view": str(clip.view),
-        "plan": config.views.to_json(),
-        "mean": clip.mean,
-        "std": clip.std,
-    }
-
-
-def refuse_another(bank: Bank, clip: LoadedClip) -> None:
-    """Raise ValueError where a bank's embeddings are not the model's."""
-    tower, seen = bank.spec.backbone, bank.spec.backbone.temporal
-    view = None if seen is None else f"window {seen.window}, boundary {seen.boundary}"
-    if (clip.digest, clip.view and str(clip.view)) != (tower.weights, view):
-        raise ValueError(
-            f"the embeddings in {bank.path} are those of {tower.name} {tower.weights[:12]} "
-            f"({view or 'plain CLIP'}), asked for is {clip.name} {clip.digest[:12]} "
-            f"({clip.view or 'plain CLIP'}); evaluate a bank with the backbone that made it"
-        )
 
 
 def score(one: LabelledSet, vectors: Vectors, texts: Mapping[str, torch.Tensor]) -> dict[str, Any]:
@@ -212,9 +140,7 @@ def main(argv: Sequence[str]) -> int:
 
 def page(report: dict[str, Any]) -> Table:
     """The report as a table."""
-    model = report["model"]
-    table = Table("set", "classes", "clips", "missing", "top-1", "top-5")
-    table.title = f"{model['name']} {model['digest'][:12]}, temporal view: {model['temporal_view']}"
+    table = Table("set", "classes", "clips", "missing", "top-1", "top-5", title=title_of(report["model"]))
     for one in report["sets"]:
         counts = [str(one[name]) for name in ("classes", "clips", "missing")]
         table.add_row(one["name"], *counts, f"{one['top1']:.3f}", f"{one['top5']:.3f}")

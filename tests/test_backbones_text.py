@@ -7,7 +7,13 @@ from torch.nn import functional as F
 
 from backbones.config import BackboneConfig
 from backbones.errors import BackboneError
-from backbones.text import ACTION_TEMPLATES, PHOTO_TEMPLATES, class_matrix, zero_shot_scores
+from backbones.text import (
+    ACTION_TEMPLATES,
+    PHOTO_TEMPLATES,
+    class_matrix,
+    text_embeddings,
+    zero_shot_scores,
+)
 from backbones.weights import load_clip
 from tests.small_clips import write_config
 
@@ -26,6 +32,12 @@ def test_equals_open_clips_classifier(clip, templates, batch):
     found = class_matrix(clip, NAMES, templates, batch=batch)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(3))
+
+
+def test_texts_as_they_are(clip):
+    batches = list(text_embeddings(clip, NAMES, batch=2))
+    assert [len(batch) for batch in batches] == [2, 1]
+    torch.testing.assert_close(torch.cat(batches), class_matrix(clip, NAMES, ("{}",)))
 
 
 def test_action_templates_are_openvclips_28():
