@@ -1,15 +1,20 @@
 """Retrieval: from videos and from a bank alike, by every form of list, with videos that are missing."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
+import demo
 import framebank
 from backbones.config import BackboneConfig
 from backbones.weights import load_clip
+from demo.painter import HUES, SHAPES
+from demo.stills import draw_stills
 from finetune.captioned_sets import CaptionedSet
 from finetune.config import RetrievalConfig
 from finetune.retrieval import main, retrieval, score
@@ -213,3 +218,26 @@ def test_a_few_clips_to_try_it_by_the_command(lab, tmp_path, capsys):
     words[1] = str(tmp_path / "more.json")
     assert main(words) == 0
     assert "1 of 6 videos are missing (such as video1)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_demos_clip_finds_pictures_by_what_they_show(tmp_path):
+    stills = draw_stills(80, np.random.default_rng(11), empty=0.0)
+    first: dict[tuple[int, int], int] = {}
+    for number, (shape, hue) in enumerate(stills.codes[:, :2].tolist()):
+        first.setdefault((shape, hue), number)
+    rows = ["path,caption"]
+    for (shape, hue), number in first.items():
+        Image.fromarray(stills.pictures[number]).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,a photo of a {list(HUES)[hue]} {list(SHAPES)[shape]}")
+    (tmp_path / "stills.csv").write_text("\n".join(rows))
+    views = ViewPlan(sampling=Sampling(frames=1), size=64)
+    model = Path(demo.__file__).parent / "tiny_clip"
+    config = RetrievalConfig(
+        sources=(str(tmp_path / "stills.csv"),), name=str(model), views=views, out=tmp_path
+    )
+    [one] = retrieval(config)["sets"]
+    assert one["videos"] > 25
+    for way in WAYS:
+        assert one[way]["recall_at_1"] > 0.7
+        assert one[way]["median_rank"] == 1.0
+        assert one[way]["mean_rank"] < 2.5
