@@ -20,6 +20,7 @@ COMMANDS = {
         "ablations.command",
         "what each part of the method is worth: decoders that differ in one thing",
     ),
+    "finetune": ("finetune.tuning.command", "CLIP's image tower trained end to end: Open-VCLIP, or plainly"),
     "interpolate": (
         "finetune.final",
         "fine-tuned checkpoints and CLIP to one weight file with its temporal view",

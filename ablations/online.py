@@ -24,11 +24,10 @@ from decoders.clips import ClipOrder, LabelledClips
 from decoders.dataset import Batch
 from decoders.evl import BlockFeatures
 from decoders.head import Head
-from decoders.loop import TrainingStopped
 from decoders.run_data import RunData
 from finetune.live import LiveEVL
 from storage import Bank
-from training.interrupt import StopRequest
+from training.interrupt import StopRequest, TrainingStopped
 from video import Clip, ViewPlan, decode_views
 
 ROWS = 8

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from training.optim import OptimConfig
 
-_LATER = {"tokens", "multi_layer", "augment", "views", "order_seed"}
+_LATER = {"tokens", "multi_layer", "augment", "views", "order_seed", "floor"}
 """Settings that came after the first runs; their defaults are what those runs did."""
 
 
@@ -168,7 +168,8 @@ class TrainConfig:
         as it was then, so that those runs are the same runs still.
         """
         values, first = asdict(self), asdict(TrainConfig())
-        return _known_then(values, first) | {"decoder": _known_then(values["decoder"], first["decoder"])}
+        parts = {name: _known_then(values[name], first[name]) for name in ("decoder", "optim")}
+        return _known_then(values, first) | parts
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TrainConfig":

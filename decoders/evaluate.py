@@ -26,10 +26,10 @@ from decoders.evl import EVLDecoder, load_evl_weights
 from decoders.precision import pick_device
 from decoders.shared_reader import SharedReader
 from decoders.task import Task, build_decoder, check_bank
-from decoders.team import ALONE, Team
 from storage import Bank
 from training.metrics import ClassificationScores
 from training.run import RunDirectory, RunError, write_json
+from training.team import ALONE, Team
 
 EVAL_ROWS = 32
 

@@ -3,80 +3,18 @@
 A head knows how many steps it has done, and that is all there is to know: clips, views and learning rate are
 pure functions of it. So a run that goes on from a checkpoint repeats the losses of an uninterrupted run, bit
 for bit (same machine, same number of threads), and so does a head beside others those of a run of its own.
-
-Losses stay on the device until a log step: nothing waits for the accelerator in between. Where several
-processes train together, they average the losses then, and the one that leads writes logs and checkpoints.
 """
 
-import math
-from collections.abc import Callable, Mapping
-
-import torch
+from collections.abc import Mapping
 
 from decoders.dataset import Batch
 from decoders.evaluate import Exam
 from decoders.run_data import RunData
-from decoders.team import ALONE, Team
 from decoders.trainer import Trainer
 from training.checkpoint import save_checkpoint
-from training.metrics import MetricsLog
+from training.losses import Diverged, LossLines
 from training.optim import learning_rate
 from training.run import RunDirectory
-
-Watch = Callable[[int, Mapping[str, float]], None]
-"""Called with the steps done and the values of each line that enters metrics.jsonl."""
-
-
-class Diverged(ArithmeticError):
-    """The loss is no longer a number.
-
-    Attributes:
-        step: the step after which it was not.
-    """
-
-    def __init__(self, reason: str, step: int) -> None:
-        super().__init__(reason)
-        self.step = step
-
-
-class LossLines:
-    """Losses that wait on the device, and the log they go to; none where another process writes it."""
-
-    def __init__(self, log: MetricsLog | None, watch: Watch | None, *, team: Team = ALONE) -> None:
-        self._log = log
-        self._watch = watch
-        self._team = team
-        self._waiting: list[tuple[int, torch.Tensor, float]] = []
-
-    def add_loss(self, done: int, loss: torch.Tensor, rate: float) -> None:
-        self._waiting.append((done, loss, rate))
-
-    def flush(self) -> None:
-        """Fetch the losses that wait and write them. Raises Diverged at the first that is no number."""
-        waiting, self._waiting = self._waiting, []
-        losses = torch.stack([loss for _, loss, _ in waiting]) if waiting else torch.empty(0)
-        for (done, _, rate), loss in zip(waiting, self._team.mean(losses).tolist(), strict=True):
-            self.write(done, {"loss": loss, "lr": rate})
-            if not math.isfinite(loss):
-                self.hand_over()
-                reason = f"the loss is {loss} at step {done}; lower the rate or warm up, or use bf16"
-                raise Diverged(reason, done)
-        self.hand_over()
-
-    def write(self, done: int, values: Mapping[str, float]) -> None:
-        if self._log is not None:
-            self._log.write(done, values)
-        if self._watch is not None:
-            self._watch(done, values)
-
-    def hand_over(self) -> None:
-        """Give everything written so far to the operating system."""
-        if self._log is not None:
-            self._log.flush()
-
-    def close(self, *, complete: bool) -> None:
-        if self._log is not None:
-            self._log.close(complete=complete)
 
 
 class Head:
@@ -114,7 +52,7 @@ class Head:
         if loss is not None:
             rate = learning_rate(self.done, self.config.steps, self.config.optim)
             self.done += 1
-            self.lines.add_loss(self.done, loss, rate)
+            self.lines.add(self.done, {"loss": loss}, rate)
 
     def due(self, every: int) -> bool:
         """Whether what is done every so many steps, and after the last, is due."""

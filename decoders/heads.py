@@ -25,19 +25,20 @@ import torch
 from decoders.config import TrainConfig
 from decoders.draws import seeded
 from decoders.evl import load_evl_weights
-from decoders.head import Head, LossLines, Watch
+from decoders.head import Head
 from decoders.loop import Loop
 from decoders.precision import pick_device
 from decoders.result import TrainResult, result_of
 from decoders.run_data import RunData, open_data
 from decoders.task import Task, build_decoder
-from decoders.team import ALONE, Team
 from decoders.trainer import Trainer
 from storage import Bank
 from training.interrupt import StopRequest
+from training.losses import LossLines, Watch
 from training.metrics import MetricsLog
 from training.run import RunDirectory, RunError, open_run
 from training.services import open_trackers, refuse_missing_trackers
+from training.team import ALONE, Team
 
 HeadsWatch = Callable[[str, int, Mapping[str, float]], None]
 """Called with a head's name, its steps done and the values of each line that enters its metrics.jsonl."""

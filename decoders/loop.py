@@ -15,16 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from decoders.clips import ClipOrder, stacked
+from decoders.config import TrainConfig
 from decoders.dataset import Batch, training_batches
 from decoders.evaluate import score
 from decoders.head import Head
 from decoders.shared_reader import SharedReader
-from decoders.team import ALONE, Team, rows_each
-from training.interrupt import StopRequest
-
-
-class TrainingStopped(KeyboardInterrupt):
-    """Asked to stop by a signal; a checkpoint was saved first."""
+from training.interrupt import StopRequest, TrainingStopped
+from training.team import ALONE, Team
 
 
 class Loop:
@@ -71,6 +68,20 @@ class Loop:
                     raise TrainingStopped(_how_to_go_on(unfinished, team))
                 if any(head.diverged for head in heads):
                     return
+
+
+def rows_each(config: TrainConfig, processes: int) -> int:
+    """Rows of a batch that each process learns from. Raises ValueError where it does not divide into them."""
+    pieces = processes * config.batch_split
+    needed = pieces * (2 if config.augment.mixup else 1)  # mixup pairs neighbours
+    if config.batch_size % needed:
+        split = f" in {config.batch_split} pieces each (batch_split)" if config.batch_split > 1 else ""
+        mixed = ", an even number of clips each (mixup)" if config.augment.mixup else ""
+        raise ValueError(
+            f"expected a batch_size that {processes} workers can share{split}{mixed}, a multiple of "
+            f"{needed}, found {config.batch_size}; take other workers: batch_size decides the losses"
+        )
+    return config.batch_size // processes
 
 
 def _learn(heads: Sequence[Head], piece: int, shared: SharedReader, batch: Batch) -> None:

@@ -7,9 +7,9 @@ import torch
 
 from decoders.heads import Entry, learn, open_banks, open_head
 from decoders.result import TrainResult
-from decoders.team import Team
 from training.interrupt import StopRequest
 from training.run import RunDirectory
+from training.team import Team
 
 
 def take_part(

@@ -19,16 +19,15 @@ import tyro
 from rich.console import Console
 
 from decoders.config import TrainConfig
-from decoders.display import Display
-from decoders.head import Diverged, Watch
 from decoders.heads import Entry, train_together
-from decoders.loop import TrainingStopped
 from decoders.recipes import RECIPES
 from decoders.result import TrainResult
-from decoders.team import Crew
-from training.interrupt import INTERRUPTED
+from training.display import Display
+from training.interrupt import INTERRUPTED, TrainingStopped
+from training.losses import Diverged, Watch
 from training.run import DIVERGED, RunDirectory
 from training.services import TrackerName
+from training.team import Crew
 
 
 def train(

@@ -17,9 +17,9 @@ from decoders.config import TrainConfig
 from decoders.dataset import Batch
 from decoders.draws import Draws
 from decoders.evl import EVLDecoder, load_evl_weights
-from decoders.team import ALONE, Team
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.optim import learning_rate, make_adamw, set_learning_rate
+from training.team import ALONE, Team
 
 
 class Trainer:

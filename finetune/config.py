@@ -7,8 +7,10 @@ from typing import Literal
 from backbones.config import Boundary, Precision
 from video import Sampling, ViewPlan
 
+Templates = Literal["action", "photo"]
+
 OPENVCLIP_TEST = ViewPlan(
-    sampling=Sampling(kind="dense", frames=8, stride=16), temporal_views=3, resize="bilinear"
+    sampling=Sampling(kind="dense", frames=8, stride=16, fps=30), temporal_views=3, resize="bilinear"
 )
 WHOLE_VIDEO = ViewPlan(sampling=Sampling(kind="tsn", frames=12))
 
@@ -63,7 +65,7 @@ class ZeroShotConfig(EncodingConfig):
     """Files of class names, one for all sources or one each; by default the lists' own or *index2cls.json."""
     protocol: Literal["each", "half", "base-novel"] = "each"
     """Every set as it is, ten draws of half of the classes, or a base and a novel set."""
-    templates: Literal["action", "photo"] = "action"
+    templates: Templates = "action"
     """Open-VCLIP's 28 prompts, or `a photo of a {}.` alone."""
 
     def __post_init__(self) -> None:

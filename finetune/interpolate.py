@@ -70,7 +70,7 @@ def anchor_of(model: nn.Module) -> dict[str, Tensor]:
 def regularised_gradients(
     model: nn.Module,
     anchor: Anchor,
-    loss: Callable[[], Tensor],
+    backward: Callable[[float], Tensor],
     *,
     share: float,
     weight: float = 0.5,
@@ -79,9 +79,10 @@ def regularised_gradients(
 
     Args:
         model: its parameters are theta. anchor: theta_A, with the same names.
-        loss: the batch's loss under the model's present weights; called twice, and the same both times.
-            With a gradient scaler it is the scaled loss.
-        share: a. weight: C; with 0 the first pass is left out.
+        backward: takes a factor, runs the backward pass of that times the batch's loss under the model's
+            present weights (in pieces, or scaled for fp16, as it likes), and returns the loss itself; called
+            twice, on the same batch.
+        share: a. weight: C; with 0 the first pass is left out, and no anchor is needed.
 
     Raises:
         ValueError: the anchor is another model's.
@@ -89,13 +90,8 @@ def regularised_gradients(
     interpolated = None
     if weight:
         with interpolated_weights(model, anchor, share=share):
-            interpolated = loss()
-            (weight * interpolated).backward()
-    current = loss()
-    current.backward()
-    return StepLosses(
-        interpolated=None if interpolated is None else interpolated.detach(), current=current.detach()
-    )
+            interpolated = backward(weight)
+    return StepLosses(interpolated=interpolated, current=backward(1.0))
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:

@@ -7,7 +7,7 @@ with the loaded CLIP.
 """
 
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from backbones.config import TemporalView
@@ -15,27 +15,46 @@ from backbones.taps import FrozenTower
 from backbones.text import zero_shot_scores
 from backbones.weights import LoadedClip
 
+Channels = tuple[float, float, float]
+
 
 class VideoCLIP(nn.Module):
     """Normalised clips and a class matrix to logits.
+
+    Args:
+        mean, std: of each colour, for `normalised`; for values in [0, 1].
 
     Attributes:
         view: what frames see of each other; None for plain CLIP.
     """
 
-    def __init__(self, visual: nn.Module, logit_scale: nn.Parameter, view: TemporalView | None) -> None:
+    def __init__(
+        self,
+        visual: nn.Module,
+        logit_scale: nn.Parameter,
+        view: TemporalView | None,
+        *,
+        mean: Channels = (0.0, 0.0, 0.0),
+        std: Channels = (1.0, 1.0, 1.0),
+    ) -> None:
         super().__init__()
         self.visual = visual
         self.logit_scale = logit_scale
         self.view = view
         # in a list, or its parameters would be listed under a second name
-        self._tower = [FrozenTower(visual, (), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), view=view)]
+        self._tower = [FrozenTower(visual, (), mean, std, view=view)]
 
     def forward(
         self, images: Float[Tensor, "N T 3 h w"], classes: Float[Tensor, "K E"]
     ) -> Float[Tensor, "N K"]:
         """Logits: the mean over frames of the scaled cosine with each class."""
         return zero_shot_scores(self.embed(images), classes, logit_scale=self.logit_scale.float().exp())
+
+    def normalised(self, frames: UInt8[Tensor, "N T h w 3"]) -> Float[Tensor, "N T 3 h w"]:
+        """Decoded clips as the tower takes them, on the model's device."""
+        [tower] = self._tower
+        images = tower.to(self.logit_scale.device).normalise(rearrange(frames, "n t h w c -> (n t) h w c"))
+        return rearrange(images, "(n t) c h w -> n t c h w", n=len(frames))
 
     def embed(self, images: Float[Tensor, "N T 3 h w"]) -> Float[Tensor, "N T E"]:
         """The joint embedding of every frame, not normalised."""
@@ -54,5 +73,5 @@ def trainable(clip: LoadedClip) -> VideoCLIP:
     """The image tower and scale of a loaded CLIP, with its temporal view, ready to be trained in fp32."""
     if clip.precision != "fp32":
         raise ValueError(f"expected weights in fp32 to train, found {clip.precision}; load them as fp32")
-    model = VideoCLIP(clip.model.visual, clip.model.logit_scale, clip.view)
+    model = VideoCLIP(clip.model.visual, clip.model.logit_scale, clip.view, mean=clip.mean, std=clip.std)
     return model.requires_grad_(True).train()

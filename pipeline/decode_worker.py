@@ -11,9 +11,9 @@ import functools
 import time
 from dataclasses import dataclass
 
-from pipeline.decode_process import DecodeProcess
 from storage import FAILED, FILTERED, WRITTEN
 from video import Clip, DecodedClip, DecodeError, Fault, Stage, ViewPlan
+from video.decode_process import DecodeProcess
 
 GROWN = 0.5
 """Share of the memory limit above which a child that waits is replaced."""

@@ -95,7 +95,7 @@ def kill_decoder(run: Run, draw: random.Random) -> bool:
 
 def decoders(run: Run) -> list[psutil.Process]:
     """The processes that decode videos."""
-    return run.cluster.processes("pipeline.decode_child")
+    return run.cluster.processes("video.decode_child")
 
 
 def parents(processes: list[psutil.Process]) -> list[psutil.Process]:

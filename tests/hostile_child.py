@@ -6,8 +6,7 @@ import sys
 import time
 from multiprocessing.connection import Connection
 
-from pipeline import decode_child
-from video import Clip, DecodedClip, ViewPlan, decode_views
+from video import Clip, DecodedClip, ViewPlan, decode_child, decode_views
 
 PIECE, PIECES = 32 << 20, 100
 

@@ -16,11 +16,10 @@ import torch
 import torch.distributed as dist
 
 from decoders.heads import Entry, open_banks, open_runs
-from decoders.loop import TrainingStopped
 from decoders.part import take_part
 from decoders.result import TrainResult
-from decoders.team import Team
-from training.interrupt import StopRequest
+from training.interrupt import StopRequest, TrainingStopped
+from training.team import Team
 
 CPU = torch.device("cpu")
 Said = list[TrainResult] | str

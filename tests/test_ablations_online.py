@@ -17,12 +17,12 @@ from backbones.weights import load_clip
 from decoders.config import DecoderConfig, TrainConfig
 from decoders.dataset import open_features
 from decoders.heads import Entry, identity, open_data, open_head
-from decoders.loop import TrainingStopped
 from decoders.task import build_decoder, pose_task
 from finetune.live import LiveEVL
 from storage import Bank
 from tests.small_clips import write_config
 from tests.small_extractions import config_for, draw_classes, extract, quiet, run_here
+from training.interrupt import TrainingStopped
 from training.metrics import read_metrics
 from training.run import open_run
 from video import Sampling, ViewPlan

@@ -40,17 +40,17 @@ OWNERS: dict[str, set[str]] = {
     "tensorboard": {"training"},
     "wandb": {"training"},
     "mlflow": {"training"},
-    "ray": {"pipeline", "training", "decoders", "finetune"},
+    "ray": {"pipeline", "training", "decoders"},
     "matplotlib": {"demo", "ablations", "decoders"},
 }
 
 RAY_FILES = {
-    "decoders/post.py",
     "decoders/sweeps/tune.py",
-    "decoders/workers.py",
     "pipeline/engine.py",
     "pipeline/ray_probe.py",
     "training/cluster.py",
+    "training/post.py",
+    "training/workers.py",
 }
 NO_TORCH = {"storage"}
 

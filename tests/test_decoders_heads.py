@@ -13,15 +13,15 @@ import torch
 
 from decoders import loop
 from decoders.evaluate import evaluate
-from decoders.head import Diverged
 from decoders.heads import train_heads
-from decoders.loop import TrainingStopped
 from decoders.train import resume, train
 from storage import Bank, array_name
 from tests.small_banks import small_spec, write_bank
 from tests.small_runs import CONFIG, DECODER, write_learnable_bank
 from training.checkpoint import list_checkpoints, load_checkpoint
+from training.interrupt import TrainingStopped
 from training.lock import RunBusy, RunLock
+from training.losses import Diverged
 from training.metrics import read_metrics
 from training.run import RunError
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 import pytest
 
 from decoders.evaluate import evaluate
-from decoders.loop import TrainingStopped
 from decoders.sweeps.choices import Choices
 from decoders.sweeps.config import SearchPlan
 from decoders.sweeps.jobs import run_here
@@ -21,6 +20,7 @@ from decoders.sweeps.sweep import SweepFailed, sweep
 from decoders.train import TrainCommand, parse, train
 from tests.small_runs import write_learnable_bank
 from tests.small_sweeps import BASE, RATES, curves, places, quiet, sweep_config
+from training.interrupt import TrainingStopped
 from training.lock import RunBusy, RunLock
 from training.metrics import read_metrics
 from training.run import RunError

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from decoders.heads import Entry, train_heads
-from decoders.team import ALONE, Team, rows_each
+from decoders.loop import rows_each
 from tests.small_runs import CONFIG, DECODER, write_learnable_bank
 from tests.small_team import train_as_team
 from training.checkpoint import list_checkpoints, load_checkpoint
 from training.metrics import read_metrics
 from training.run import RunDirectory
+from training.team import ALONE, Team
 
 HEADS = {
     "split": replace(CONFIG, batch_size=8, batch_split=2, log_every=1),

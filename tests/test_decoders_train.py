@@ -9,14 +9,14 @@ import torch
 
 from decoders.config import AugmentConfig, TrainConfig
 from decoders.evaluate import evaluate
-from decoders.head import Diverged
-from decoders.loop import TrainingStopped
 from decoders.recipes import RECIPES
 from decoders.train import ResumeCommand, TrainCommand, main, parse, resume, train
 from storage import Bank
 from tests.small_banks import small_spec
 from tests.small_runs import CONFIG, DECODER, write_learnable_bank
 from training.checkpoint import CheckpointError, load_checkpoint
+from training.interrupt import TrainingStopped
+from training.losses import Diverged
 from training.metrics import read_metrics
 from training.run import RunError
 

@@ -11,16 +11,16 @@ import psutil
 import pytest
 
 from decoders.heads import train_heads
-from decoders.loop import TrainingStopped
-from decoders.post import Post
-from decoders.team import Crew
 from decoders.train import main, resume, train
-from decoders.workers import SCRATCH
 from storage import CorruptShard
 from tests.small_runs import CONFIG, write_learnable_bank
 from training.checkpoint import list_checkpoints
+from training.interrupt import TrainingStopped
 from training.metrics import read_metrics
+from training.post import Post
 from training.run import RunDirectory, RunError
+from training.team import Crew
+from training.workers import SCRATCH
 
 TWO = Crew(workers=2)
 LONG = replace(CONFIG, steps=2000, log_every=1, save_every=5, eval_split="")

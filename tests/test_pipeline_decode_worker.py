@@ -6,10 +6,9 @@ import threading
 import numpy as np
 import pytest
 
-from pipeline import decode_child
 from pipeline.decode_worker import DecodeLimits, decode_isolated, own_process
 from tests.drawn_videos import write_video
-from video import Clip, DecodeError, Sampling, ViewPlan
+from video import Clip, DecodeError, Sampling, ViewPlan, decode_child
 
 PLAN = ViewPlan(sampling=Sampling(kind="tsn", frames=2), size=32)
 

@@ -10,7 +10,6 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.decode_process import CHILD
 from pipeline.decode_worker import DecodeLimits, decode_isolated, own_process
 from storage import POOLED, Bank
 from tests.drawn_videos import frame_number
@@ -18,6 +17,7 @@ from tests.odd_videos import Odd, build, corpus
 from tests.small_clips import write_config
 from tests.small_extractions import config_for, draw_clip, extract, quiet
 from video import Clip, Sampling, ViewPlan
+from video.decode_process import CHILD
 from video.transforms import eval_crops
 
 PLAN = ViewPlan(sampling=Sampling(kind="tsn", frames=4), size=(64, 96))
@@ -133,7 +133,7 @@ def test_a_decoder_that_crashes_hangs_or_hoards_harms_its_own_video_only(tmp_pat
     while own_process():
         own_process().pop().stop()
     child = Path(__file__).with_name("hostile_child.py")
-    monkeypatch.setattr("pipeline.decode_process.CHILD", (sys.executable, "-P", str(child)))
+    monkeypatch.setattr("video.decode_process.CHILD", (sys.executable, "-P", str(child)))
     videos = tmp_path / "videos"
     videos.mkdir()
     good = draw_good(videos, 6)
@@ -153,7 +153,7 @@ def test_a_decoder_that_crashes_hangs_or_hoards_harms_its_own_video_only(tmp_pat
     entries = {entry["error"]: entry for record in bank.records.values() for entry in record.failures}
     assert "GB when it was ended" in entries["too much memory"]["message"]
     assert entries["too slow"]["seconds"] >= 4
-    monkeypatch.setattr("pipeline.decode_process.CHILD", CHILD)
+    monkeypatch.setattr("video.decode_process.CHILD", CHILD)
     again = extract(replace(config, limits=limits, attempts=2), quiet())
     assert {line["outcome"] for line in lines_of(again).values()} == {"written"}
     assert not [entry for record in again.records.values() for entry in record.failures]

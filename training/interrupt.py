@@ -14,6 +14,10 @@ INTERRUPTED = 130
 """Exit code after a signal, as shells count it."""
 
 
+class TrainingStopped(KeyboardInterrupt):
+    """Asked to stop by a signal; a checkpoint was saved first."""
+
+
 class StopRequest:
     """Context manager that turns the first SIGINT or SIGTERM into `requested`.
 

@@ -28,6 +28,8 @@ class OptimConfig:
     """AdamW's decay rate of the second moment."""
     warmup_steps: int = 0
     """Steps of linear warm-up from lr / warmup_steps; 0 starts at the full rate."""
+    floor: float = 0.0
+    """Share of lr that is left at the end of the cosine, and that warm-up begins above."""
 
     def __post_init__(self) -> None:
         if self.lr <= 0:
@@ -36,6 +38,8 @@ class OptimConfig:
             raise ValueError(f"weight_decay must be at least 0, found {self.weight_decay}")
         if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
             raise ValueError(f"betas must lie in [0, 1), found {self.beta1} and {self.beta2}")
+        if not 0 <= self.floor <= 1:
+            raise ValueError(f"floor must lie in [0, 1], found {self.floor}")
         if self.warmup_steps < 0:
             raise ValueError(f"warmup_steps must be at least 0, found {self.warmup_steps}")
 
@@ -55,13 +59,15 @@ def make_adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch
 
 
 def learning_rate(step: int, steps: int, config: OptimConfig) -> float:
-    """Rate of 0-based `step` of a run of `steps`: linear warm-up, then a cosine that would reach 0 at
+    """Rate of 0-based `step` of a run of `steps`: linear warm-up, then a cosine that would reach the floor at
     `steps`.
     """
     if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
-    return config.lr * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+        share = (step + 1) / config.warmup_steps
+    else:
+        progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+        share = 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+    return config.lr * (config.floor + (1.0 - config.floor) * share)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -34,6 +34,9 @@ class Sampling:
     padding: Padding | None = None
     """What fills a dense clip when the video is too short: its last frame (None means this one) or the last
     sampled one."""
+    fps: float = 0.0
+    """Frames a second at which a dense clip's stride is meant: 16 at 30 is 16/30 s in any video. 0 counts the
+    video's own frames."""
 
     def __post_init__(self):
         kinds, paddings = get_args(Kind), (None, *get_args(Padding))
@@ -50,6 +53,11 @@ class Sampling:
             raise ValueError(
                 f"sampling.padding: expected one of {paddings}; found {self.padding!r}; choose one"
             )
+        if self.fps < 0 or (self.fps and self.kind != "dense"):
+            raise ValueError(
+                f"sampling.fps: expected 0, or a positive rate where kind is dense; found {self.fps} and "
+                f"kind {self.kind!r}; leave it out or use dense"
+            )
         if self.padding is not None and self.kind != "dense":
             raise ValueError(
                 f"sampling.padding: expected none, since kind {self.kind!r} fixes its own; "
@@ -61,16 +69,20 @@ class Sampling:
         """The padding in force."""
         return "last-sampled" if self.kind == "evl-train" else self.padding or "last-frame"
 
-    @property
-    def span(self) -> int:
-        """Frames of the video from the first to the last sampled one."""
-        return (self.frames - 1) * self.stride + 1
+    def stride_at(self, fps: float) -> float:
+        """Distance between sampled frames, in frames of a video of so many a second (0: it has no rate)."""
+        return self.stride * fps / self.fps if self.fps and fps else self.stride
+
+    def span_at(self, fps: float) -> int:
+        """Frames of such a video from the first to the last sampled one."""
+        return round((self.frames - 1) * self.stride_at(fps)) + 1
 
 
 def frame_indices(
     sampling: Sampling,
     num_frames: int,
     *,
+    fps: float = 0.0,
     view: int = 0,
     views: int = 1,
     rng: np.random.Generator | None = None,
@@ -80,6 +92,7 @@ def frame_indices(
     Args:
         sampling: the rule.
         num_frames: length of the video.
+        fps: its frames a second, 0 where it has no rate; of no matter without `sampling.fps`.
         view, views: which of how many temporal views; only without `rng`.
         rng: makes the choice random (training).
 
@@ -98,8 +111,8 @@ def frame_indices(
         )
     if sampling.kind == "tsn":
         return tsn_indices(num_frames, sampling.frames, view=view, views=views, rng=rng)
-    start = dense_start(num_frames, sampling.span, view=view, views=views, rng=rng)
-    return dense_indices(num_frames, sampling, start=start)
+    start = dense_start(num_frames, sampling.span_at(fps), view=view, views=views, rng=rng)
+    return dense_indices(num_frames, sampling, start=start, fps=fps)
 
 
 def dense_start(
@@ -115,13 +128,15 @@ def dense_start(
     return round(slack / (views - 1) * view)
 
 
-def dense_indices(num_frames: int, sampling: Sampling, *, start: int = 0) -> Int64[np.ndarray, " T"]:
-    """T indices from `start`, `stride` apart; those past the end are the last frame or the last one
+def dense_indices(
+    num_frames: int, sampling: Sampling, *, start: int = 0, fps: float = 0.0
+) -> Int64[np.ndarray, " T"]:
+    """T indices from `start`, a stride apart; those past the end are the last frame or the last one
     sampled."""
-    last = num_frames - 1
-    if sampling.fill == "last-sampled":
-        last = start + (last - start) // sampling.stride * sampling.stride
-    return np.minimum(start + np.arange(sampling.frames, dtype=np.int64) * sampling.stride, last)
+    steps = np.round(np.arange(sampling.frames) * sampling.stride_at(fps)).astype(np.int64)
+    inside = steps[start + steps < num_frames]
+    last = start + inside[-1] if sampling.fill == "last-sampled" else num_frames - 1
+    return np.minimum(start + steps, last)
 
 
 def tsn_indices(

@@ -95,6 +95,20 @@ def random_box(
     return Box(top=(height - h) // 2, left=(width - w) // 2, height=h, width=w)
 
 
+def window_box(
+    height: int, width: int, rng: np.random.Generator, *, size: Size, short_side: tuple[int, int]
+) -> Box:
+    """The part of a frame that a window of `size` (h, w) covers, placed at random, after the short side was
+    scaled to a random number of pixels from `short_side` (both ends included).
+
+    The rule of PySlowFast's training crops; a window larger than the scaled frame covers all of it.
+    """
+    scale = min(height, width) / rng.integers(short_side[0], short_side[1], endpoint=True)
+    h, w = min(height, round(size[0] * scale)), min(width, round(size[1] * scale))
+    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+    return Box(top=top, left=left, height=h, width=w)
+
+
 def crop_to(
     frames: UInt8[np.ndarray, "T H W 3"], box: Box, size: Size, *, resize: Resize = "bicubic"
 ) -> UInt8[np.ndarray, "T h w 3"]:

@@ -22,7 +22,7 @@ from video.quality import Quality, qualities
 from video.randaugment import RAND_AUGMENT, rand_augment
 from video.ranges import read_bytes
 from video.sampling import Sampling, frame_indices
-from video.transforms import Box, Resize, Size, crop_to, eval_crops, flipped, random_box
+from video.transforms import Box, Resize, Size, crop_to, eval_crops, flipped, random_box, window_box
 
 GROUP_BYTES = 64 << 20  # of decoded frames held at a time
 
@@ -55,6 +55,9 @@ class ViewPlan:
     """Share of the frame's area that a random crop covers (train)."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     """Width over height of a random crop (train)."""
+    short_side: tuple[int, int] = (0, 0)
+    """Crop as PySlowFast and Open-VCLIP do: the short side scaled to a random number of pixels from this
+    range, and of that a window of `size` anywhere. (0, 0) crops by `crop_scale` and `crop_ratio` (train)."""
 
     def __post_init__(self):
         _require(self.kind in ("eval", "train"), "kind", "eval or train", self.kind)
@@ -86,10 +89,14 @@ class ViewPlan:
         if train:
             grid = self.temporal_views, self.spatial_views
             _require(grid == (1, 1), "temporal_views, spatial_views", "1 and 1 when kind='train'", grid)
+            low, high = self.short_side
+            fits = (low, high) == (0, 0) or max(self.hw) <= low <= high
+            _require(fits, "short_side", f"(0, 0) or {max(self.hw)} <= low <= high", self.short_side)
         else:
             _require(self.augmented_views == 1, "augmented_views", "1 when kind='eval'", self.augmented_views)
             _require(not self.flip, "flip", "False when kind='eval'", self.flip)
             _require(not self.randaugment, "randaugment", "none when kind='eval'", self.randaugment)
+            _require(self.short_side == (0, 0), "short_side", "(0, 0) when kind='eval'", self.short_side)
 
     @property
     def count(self) -> int:
@@ -118,6 +125,10 @@ class ViewPlan:
         random = ("augmented_views", "seed", "flip", "randaugment", "crop_scale", "crop_ratio")
         for name in grid if self.kind == "train" else random:
             values.pop(name)
+        if not self.sampling.fps:  # what came later is left out where it is off: older banks stay as they are
+            sampling.pop("fps")
+        if self.short_side == (0, 0):
+            values.pop("short_side")
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
@@ -171,7 +182,9 @@ def decode_bytes(data: bytes, name: str, plan: ViewPlan) -> DecodedClip:
     video = open_video(data, name)
     if plan.kind == "eval":
         views = [
-            frame_indices(plan.sampling, video.num_frames, view=view, views=plan.temporal_views)
+            frame_indices(
+                plan.sampling, video.num_frames, fps=video.fps, view=view, views=plan.temporal_views
+            )
             for view in range(plan.temporal_views)
         ]
         frames = _eval_frames(video, np.stack(views), plan)
@@ -229,10 +242,16 @@ def _train_frames(
 def _draw(video: Video, plan: ViewPlan, content: str, view: int) -> tuple[np.ndarray, _Augmentation]:
     """Everything random about one view, always drawn in the same order."""
     rng = np.random.default_rng([plan.seed, int(content, 16), view])
-    indices = frame_indices(plan.sampling, video.num_frames, rng=rng)
-    box = random_box(video.height, video.width, rng, scale=plan.crop_scale, ratio=plan.crop_ratio)
+    indices = frame_indices(plan.sampling, video.num_frames, fps=video.fps, rng=rng)
+    box = _draw_box(video, plan, rng)
     flip = bool(rng.random() < 0.5) and plan.flip
     return indices, _Augmentation(box=box, flip=flip, seed=int(rng.integers(2**32)))
+
+
+def _draw_box(video: Video, plan: ViewPlan, rng: np.random.Generator) -> Box:
+    if plan.short_side != (0, 0):
+        return window_box(video.height, video.width, rng, size=plan.hw, short_side=plan.short_side)
+    return random_box(video.height, video.width, rng, scale=plan.crop_scale, ratio=plan.crop_ratio)
 
 
 def _groups(video: Video, indices: np.ndarray) -> list[np.ndarray]:

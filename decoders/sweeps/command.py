@@ -19,7 +19,6 @@ import tyro
 from rich.console import Console
 
 from decoders.config import TrainConfig
-from decoders.loop import TrainingStopped
 from decoders.sweeps.choices import parse_varied
 from decoders.sweeps.config import RayOptions, SearchPlan, SweepConfig, SweepPlaces
 from decoders.sweeps.display import SweepDisplay
@@ -27,7 +26,7 @@ from decoders.sweeps.jobs import JobRunner, run_here
 from decoders.sweeps.recipes import SWEEPS
 from decoders.sweeps.report import show_report
 from decoders.sweeps.sweep import sweep
-from training.interrupt import INTERRUPTED
+from training.interrupt import INTERRUPTED, TrainingStopped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,9 +8,8 @@ from typing import Any
 
 from decoders.config import TrainConfig
 from decoders.heads import HeadsWatch, train_heads
-from decoders.loop import TrainingStopped
 from decoders.sweeps.config import SweepPlaces
-from training.interrupt import StopRequest
+from training.interrupt import StopRequest, TrainingStopped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

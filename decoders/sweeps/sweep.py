@@ -20,7 +20,6 @@ from typing import Any
 
 from rich.console import Console
 
-from decoders.loop import TrainingStopped
 from decoders.sweeps.config import SweepConfig, SweepPlaces
 from decoders.sweeps.display import SweepDisplay
 from decoders.sweeps.jobs import Job, JobRunner, run_here, trials_folder
@@ -31,6 +30,7 @@ from decoders.sweeps.sources import Sources, open_sources
 from decoders.sweeps.standing import Standing, has_arrived, standing
 from decoders.sweeps.trials import Setting, contests, settings
 from decoders.sweeps.winner import described_winner
+from training.interrupt import TrainingStopped
 from training.run import open_run
 
 

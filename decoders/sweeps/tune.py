@@ -25,10 +25,10 @@ import torch
 from ray import tune
 
 from decoders.heads import HeadsWatch
-from decoders.loop import TrainingStopped
 from decoders.sweeps.config import RayOptions, SweepPlaces
 from decoders.sweeps.jobs import Job, JobRunner, absolute, run_job
 from training.cluster import connect
+from training.interrupt import TrainingStopped
 from training.lock import RunBusy
 
 BUSY_SECONDS, PAUSE = 60.0, 1.0

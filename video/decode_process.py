@@ -17,7 +17,7 @@ import psutil
 
 from video import Clip, DecodedClip, DecodeError, Fault, ViewPlan
 
-CHILD = (sys.executable, "-P", "-m", "pipeline.decode_child")
+CHILD = (sys.executable, "-P", "-m", "video.decode_child")
 """The child's command; a file descriptor to talk over is added."""
 LOOK_SECONDS = 0.05
 START_SECONDS = 120.0

@@ -28,6 +28,10 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def announce(self, total: int) -> None:
+        """Take over how many steps there are in all."""
+        self._progress.update(self._task, total=total)
+
     def show(self, done: int, values: Mapping[str, float]) -> None:
         """Take over a line of the log."""
         self._newest.update(values)

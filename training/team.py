@@ -1,6 +1,6 @@
 """The processes that train one run together, seen from one of them: its rows, and what all agree on.
 
-Each process holds the whole decoder and learns from its part of every batch; then gradients are averaged, and
+Each process holds the whole model and learns from its part of every batch; then gradients are averaged, and
 all take the same step. Part r of W is the r-th W-th of the batch's rows, and random numbers belong to rows
 (`decoders/draws.py`), so a run is the same on any number of processes, but for the rounding of sums.
 
@@ -20,8 +20,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-
-from decoders.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,17 +93,3 @@ class Crew:
             raise ValueError(f"workers must be at least 1, found {self.workers}")
         if self.gpus_per_worker is not None and self.gpus_per_worker < 0:
             raise ValueError(f"gpus_per_worker must be at least 0, found {self.gpus_per_worker}")
-
-
-def rows_each(config: TrainConfig, processes: int) -> int:
-    """Rows of a batch that each process learns from. Raises ValueError where it does not divide into them."""
-    pieces = processes * config.batch_split
-    needed = pieces * (2 if config.augment.mixup else 1)  # mixup pairs neighbours
-    if config.batch_size % needed:
-        split = f" in {config.batch_split} pieces each (batch_split)" if config.batch_split > 1 else ""
-        mixed = ", an even number of clips each (mixup)" if config.augment.mixup else ""
-        raise ValueError(
-            f"expected a batch_size that {processes} workers can share{split}{mixed}, a multiple of "
-            f"{needed}, found {config.batch_size}; take other workers: batch_size decides the losses"
-        )
-    return config.batch_size // processes

@@ -1,0 +1,1 @@
+"""CLIP's image tower trained end to end on labelled videos: Open-VCLIP, and plain fine-tuning."""

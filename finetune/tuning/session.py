@@ -1,0 +1,206 @@
+"""A fine-tuning opened: as its run directory left it, or new; and its result written.
+
+The run directory is that of every training (`training/run.py`), with
+
+    failed.jsonl           clips that could not be decoded, and why
+    weights.safetensors    the result: the average of the weights, with CLIP's text tower, before it is mixed
+    weights.safetensors.json   with CLIP (`framebank interpolate`); its temporal view beside it
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backbones.save import save_clip
+from backbones.text import class_matrix
+from backbones.weights import LoadedClip, load_clip
+from finetune.tuning.batches import ClipStream
+from finetune.tuning.config import TuneConfig
+from finetune.tuning.data import Material, Sources, test_material, training_material
+from finetune.tuning.decoding import Decoders
+from finetune.tuning.loop import Tuning
+from finetune.tuning.tuner import Tuner
+from finetune.video_clip import trainable
+from finetune.zeroshot import TEMPLATES
+from training.interrupt import StopRequest
+from training.losses import Diverged, LossLines, Watch
+from training.metrics import METRICS, MetricsLog, read_metrics
+from training.run import DIVERGED, RunDirectory, RunError
+from training.services import open_trackers
+from training.team import ALONE, Team
+
+WEIGHTS = "weights.safetensors"
+"""The result in a run directory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneResult:
+    """What a call did for a run."""
+
+    run: Path
+    """Run directory."""
+    steps: int
+    """Steps done in all."""
+    resumed_at: int
+    """Steps done before this call."""
+    seconds: float
+    """Wall time of this call."""
+    scores: dict[str, float]
+    """The newest evaluation: eval_top1 and eval_top5; empty where there was none."""
+    weights: Path
+    """The result: an open_clip weight file, with its temporal view beside it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Materials:
+    """What a run reads."""
+
+    train: Material
+    test: Material | None
+
+    def describe(self) -> dict[str, Any]:
+        """As part of what the run is."""
+        test = None if self.test is None else self.test.describe()
+        return {"train": self.train.describe(), "test": test, "classes": list(self.train.labels.classes)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """How one process takes part; none of this is part of what a run is."""
+
+    device: torch.device
+    decode_processes: int
+    """Children that decode for it."""
+    stop: StopRequest
+    team: Team = ALONE
+    watch: Watch | None = None
+    """Told of every logged line."""
+    log_to: tuple[str, ...] = ()
+    """Services that get the log as well."""
+
+
+def materials_of(config: TuneConfig, sources: Sources) -> Materials:
+    """The clips that are named. Raises InputError as `finetune.tuning.data`."""
+    train = training_material(config, sources)
+    return Materials(train=train, test=test_material(config, sources, train.labels.classes))
+
+
+def tune(config: TuneConfig, materials: Materials, directory: RunDirectory, part: Part) -> TuneResult:
+    """Take the steps that are left, as one process of a team; the leading one writes the result.
+
+    Raises:
+        BackboneError: weights that cannot be had. ValueError: they see frames of another size.
+        TrainingStopped, Diverged: as `Tuning.run`.
+    """
+    start = time.perf_counter()
+    _refuse_diverged(directory)
+    clip = load_clip(config.backbone)
+    tuner = _tuner_of(config, clip, materials.train, part)
+    done = _restored(tuner, directory)
+    lines = _lines_of(directory, done, part)
+    tuning = Tuning(
+        tuner=tuner,
+        stream=_stream_of(config, materials.train, part.team),
+        held_out=materials.test,
+        directory=directory,
+        lines=lines,
+        done=done,
+    )
+    complete = False
+    try:
+        with Decoders(part.decode_processes) as decoders:
+            tuning.run(decoders, part.stop)
+        complete = True
+    finally:
+        lines.close(complete=complete)
+    weights = directory.path / WEIGHTS
+    if part.team.leads and not weights.exists():
+        _write_result(weights, tuning, clip)
+    return TuneResult(
+        run=directory.path,
+        steps=tuning.done,
+        resumed_at=done,
+        seconds=time.perf_counter() - start,
+        scores=_newest_scores(directory.path / METRICS),
+        weights=weights,
+    )
+
+
+def _tuner_of(config: TuneConfig, clip: LoadedClip, train: Material, part: Part) -> Tuner:
+    """A new one, with CLIP's own weights."""
+    for name, plan in (("views", config.views), ("test-views", config.test_views)):
+        if plan.hw != clip.size:
+            raise ValueError(
+                f"{clip.name} sees frames of {clip.size} pixels, --{name}.size asks for {plan.hw}; set it to "
+                f"{clip.size[0]}"
+            )
+    clip.model.to(part.device)
+    return Tuner(
+        config,
+        trainable(clip),
+        class_matrix(clip, train.labels.classes, TEMPLATES[config.templates]),
+        steps=config.steps_until(config.epochs, len(train.clips)),
+        schedule=config.schedule(len(train.clips)),
+        team=part.team,
+    )
+
+
+def _restored(tuner: Tuner, directory: RunDirectory) -> int:
+    """The steps that the run has done, its newest checkpoint taken over."""
+    newest = directory.checkpoint
+    done = 0 if newest is None else tuner.restore(newest)
+    if not tuner.team.same(done):
+        raise RunError(
+            f"expected all workers to see the newest checkpoint of {directory.path}, found that some see an "
+            "older one; put the run on a folder that all machines share"
+        )
+    return done
+
+
+def _lines_of(directory: RunDirectory, done: int, part: Part) -> LossLines:
+    """The log, which the leading process writes."""
+    log = None
+    if part.team.leads:
+        log = MetricsLog(directory.path, done=done, trackers=open_trackers(part.log_to, directory))
+    return LossLines(log, part.watch, team=part.team)
+
+
+def _stream_of(config: TuneConfig, train: Material, team: Team) -> ClipStream:
+    return ClipStream(
+        clips=train.clips,
+        targets=train.labels.targets,
+        plan=config.views,
+        seed=config.seed,
+        size=config.batch_size,
+        team=team,
+    )
+
+
+def _write_result(path: Path, tuning: Tuning, clip: LoadedClip) -> None:
+    """The whole CLIP with the tuned image tower and scale."""
+    tuned = tuning.tuner.tensors()
+    whole = clip.model.state_dict()
+    clip.model.load_state_dict({name: tuned.get(name, values) for name, values in whole.items()})
+    made = {
+        "tuned": tuning.tuner.config.to_json(),
+        "clip_digest": clip.digest,
+        "averaged": tuning.tuner.average.count,
+        "steps": tuning.done,
+    }
+    save_clip(path, clip.model, view=clip.view, made=made)
+
+
+def _refuse_diverged(directory: RunDirectory) -> None:
+    if mark := directory.divergence:
+        again = (
+            f"{directory.path / DIVERGED} keeps that; without it the run goes on from its newest checkpoint"
+        )
+        raise Diverged(f"{mark['reason']}. {again}", mark["step"])
+
+
+def _newest_scores(path: Path) -> dict[str, float]:
+    lines = [line for line in read_metrics(path) if "eval_top1" in line]
+    return {name: lines[-1][name] for name in ("eval_top1", "eval_top5")} if lines else {}
