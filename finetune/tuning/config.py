@@ -1,7 +1,7 @@
 """What a fine-tuning is asked to do."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from backbones.config import BackboneConfig, Boundary, Precision
@@ -97,8 +97,8 @@ class TuneConfig:
     @property
     def backbone(self) -> BackboneConfig:
         """The CLIP that training begins from, with its temporal view."""
-        view: dict[str, Any] = {"window": self.window, "boundary": self.boundary} if self.window else {}
-        return BackboneConfig(name=self.name, weights=self.weights, **({"window": 0} | view))
+        boundary = self.boundary if self.window else None
+        return BackboneConfig(name=self.name, weights=self.weights, window=self.window, boundary=boundary)
 
     def steps_until(self, epochs: int | float, clips: int) -> int:
         """Steps after which so many clips were seen so many times."""
@@ -106,8 +106,7 @@ class TuneConfig:
 
     def schedule(self, clips: int) -> OptimConfig:
         """The optimiser's settings with the warm-up in steps."""
-        values: dict[str, Any] = asdict(self.optim) | {"warmup_steps": self.steps_until(self.warmup_epochs, clips)}
-        return OptimConfig(**values)
+        return replace(self.optim, warmup_steps=self.steps_until(self.warmup_epochs, clips))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` turns them back."""
