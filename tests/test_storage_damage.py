@@ -33,7 +33,8 @@ from tests.damaged_banks import (
     written_rows,
 )
 
-FLIPS = 200
+FLIPS = 100
+"""In each of the two types."""
 
 
 @pytest.fixture(scope="module", params=["float16", "int8"])

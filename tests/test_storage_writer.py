@@ -93,7 +93,7 @@ except BankBusy as error:
 """
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_of_two_racing_writers_one_wins_and_nothing_is_lost(tmp_path, rounds):
     digests = set()
     for number in range(rounds):
