@@ -45,15 +45,16 @@ class EncodingConfig:
     """Frames and crops of each video; a bank has its own."""
     device: str = "auto"
     """auto, cpu or cuda."""
-    threads: int = 2
-    """Videos decoded at once."""
+    decode_processes: int = 2
+    """Processes that decode videos."""
 
     def __post_init__(self) -> None:
         if not self.sources and not self.bank:
             raise ValueError("expected --sources, --bank or both, found neither; name the videos")
-        if self.limit < 0 or self.threads < 1:
+        if self.limit < 0 or self.decode_processes < 1:
             raise ValueError(
-                f"expected limit from 0 and threads from 1, found {self.limit} and {self.threads}"
+                f"expected limit from 0 and decode_processes from 1, found {self.limit} and "
+                f"{self.decode_processes}"
             )
 
 

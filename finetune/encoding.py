@@ -18,7 +18,7 @@ from decoders.precision import pick_device
 from finetune.config import EncodingConfig
 from finetune.video_vectors import Journal, Vectors, bank_vectors, encoded
 from storage import Bank
-from video import Clip
+from video import Clip, ViewPlan
 
 
 def backbone_of(config: EncodingConfig, bank: Bank | None) -> BackboneConfig:
@@ -54,29 +54,34 @@ def vectors_of(
         refuse_another(source, clip)
         total = source.listing.num_rows
         return dict(track(bank_vectors(source), "reading the bank", total=total, console=console)), {}
+    refuse_size(clip, config.views)
     tower = clip.tower().to(pick_device(config.device))
-    if config.views.hw != tower.size:
-        raise ValueError(
-            f"{clip.name} sees frames of {tower.size} pixels, --views.size asks for {config.views.hw}; "
-            f"set it to {tower.size[0]}"
-        )
-    journal = Journal(config.out / "vectors.jsonl", identity_of(config, clip))
-    left = [one for one in source if one.key not in journal.vectors and one.key not in journal.failed]
-    found = encoded(tower, left, config.views, threads=config.threads)
+    journal = Journal(config.out / "vectors.jsonl", identity_of(clip, config.views))
+    left = [one for one in source if one.key not in journal.known]
+    found = encoded(tower, left, config.views, processes=config.decode_processes)
     with closing(journal), closing(found):
         for key, vector in track(found, "encoding videos", total=len(left), console=console):
             journal.add(key, vector)
     return journal.vectors, journal.failed
 
 
-def identity_of(config: EncodingConfig, clip: LoadedClip) -> dict[str, Any]:
+def refuse_size(clip: LoadedClip, plan: ViewPlan) -> None:
+    """Raise ValueError where views are of another size than the tower's frames."""
+    if plan.hw != clip.size:
+        raise ValueError(
+            f"{clip.name} sees frames of {clip.size} pixels, --views.size asks for {plan.hw}; set it to "
+            f"{clip.size[0]}"
+        )
+
+
+def identity_of(clip: LoadedClip, plan: ViewPlan) -> dict[str, Any]:
     """What decides the vectors of videos."""
     return {
         "digest": clip.digest,
         "precision": clip.precision,
         "quick_gelu": clip.quick_gelu,
         "temporal_view": str(clip.view),
-        "plan": config.views.to_json(),
+        "plan": plan.to_json(),
         "mean": clip.mean,
         "std": clip.std,
     }

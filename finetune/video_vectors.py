@@ -11,9 +11,7 @@ tower. The latter writes each to a journal as soon as it is known, so an interru
 
 import base64
 import json
-from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +24,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from backbones.taps import FrozenTower
+from finetune.tuning.decoding import Decoders
 from storage import POOLED, Bank
-from video import Clip, DecodedClip, DecodeError, ViewPlan, decode_views
+from video import Clip, DecodedClip, DecodeError, ViewPlan
 
 Vectors = dict[str, NDArray[np.float32]]
 """A clip's key to its vector, (E,)."""
@@ -67,25 +66,20 @@ def clip_vector(tower: FrozenTower, frames: NDArray[np.uint8]) -> NDArray[np.flo
     return video_vector(rearrange(pooled, "(v t) e -> v t e", v=views)).cpu().numpy()
 
 
+def found_of(tower: FrozenTower, views: DecodedClip | DecodeError) -> NDArray[np.float32] | str:
+    """A clip's vector, or why it has none."""
+    return str(views) if isinstance(views, DecodeError) else clip_vector(tower, views.frames)
+
+
 def encoded(
-    tower: FrozenTower, clips: Sequence[Clip], plan: ViewPlan, *, threads: int = 2
+    tower: FrozenTower, clips: Sequence[Clip], plan: ViewPlan, *, processes: int = 2
 ) -> Generator[tuple[str, NDArray[np.float32] | str], None, None]:
-    """Vectors of clips in their order, or why a clip gave none; a few are decoded ahead."""
-    left, ahead = iter(clips), deque[tuple[Clip, Future[DecodedClip]]]()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="framebank-decode")
-    try:
-        while True:
-            while len(ahead) < 2 * threads and (clip := next(left, None)) is not None:
-                ahead.append((clip, pool.submit(decode_views, clip, plan)))
-            if not ahead:
-                return
-            clip, decoded = ahead.popleft()
-            try:
-                yield clip.key, clip_vector(tower, decoded.result().frames)
-            except DecodeError as error:
-                yield clip.key, str(error)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    """Vectors of clips in their order, or why a clip gave none; a few are decoded ahead, in processes that a
+    damaged video may crash.
+    """
+    with Decoders(processes) as decoders:
+        for clip, views in zip(clips, decoders.in_order(clips, plan), strict=True):
+            yield clip.key, found_of(tower, views)
 
 
 class Journal:
@@ -94,19 +88,23 @@ class Journal:
     Attributes:
         vectors: what it holds.
         failed: why clips gave none, by key; they are not tried again.
+        known: the keys of both.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, vectors: bool = True) -> None:
         """Open or begin a journal.
 
         Args:
             path: its file. identity: what decides the vectors; plain JSON values.
+            vectors: whether to hold them in memory, which who only adds to it need not.
 
         Raises:
             ValueError: the file has vectors of another model or of other views.
         """
         self.vectors: Vectors = {}
         self.failed: dict[str, str] = {}
+        self.known: set[str] = set()
+        self._holds = vectors
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b")
         self._read(json.loads(json.dumps(identity)), path)
@@ -114,12 +112,11 @@ class Journal:
     def add(self, key: str, found: NDArray[np.float32] | str) -> None:
         """Note a clip's vector, or why it has none."""
         if isinstance(found, str):
-            self.failed[key] = found
             line = {"key": key, "failed": found}
         else:
-            self.vectors[key] = found
             line = {"key": key, "vector": base64.b64encode(found.astype("<f4").tobytes()).decode()}
         self._write(line)
+        self._take(line)
 
     def close(self) -> None:
         self._file.close()
@@ -142,7 +139,11 @@ class Journal:
                 f"{path} holds vectors of another model, or of other views of its videos; name another --out"
             )
         for line in lines[1:]:
-            if "failed" in line:
-                self.failed[line["key"]] = line["failed"]
-            else:
-                self.vectors[line["key"]] = np.frombuffer(base64.b64decode(line["vector"]), "<f4")
+            self._take(line)
+
+    def _take(self, line: Mapping[str, str]) -> None:
+        self.known.add(line["key"])
+        if "failed" in line:
+            self.failed[line["key"]] = line["failed"]
+        elif self._holds:
+            self.vectors[line["key"]] = np.frombuffer(base64.b64decode(line["vector"]), "<f4")

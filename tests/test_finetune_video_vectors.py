@@ -5,9 +5,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from finetune.video_vectors import Journal, bank_vectors, video_vector
+from backbones.config import BackboneConfig
+from backbones.weights import load_clip
+from finetune.video_vectors import Journal, bank_vectors, clip_vector, encoded, video_vector
 from storage import POOLED, Bank
 from tests.small_banks import small_spec, write_bank
+from tests.small_clips import write_config
+from tests.test_finetune_tuning_decoding import HOSTILE, PLAN, drawn
+from video import decode_views
 
 
 def test_a_vector_is_the_sum_over_views_of_mean_unit_frames():
@@ -26,6 +31,19 @@ def test_a_banks_clips_but_for_those_that_failed(tmp_path, views):
         first = int(key[6:10]) * views
         pooled = torch.from_numpy(bank.read(POOLED, list(range(first, first + views))))
         np.testing.assert_array_equal(vector, video_vector(pooled).numpy())
+
+
+def test_a_video_that_kills_its_decoder_costs_its_own_vector_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("video.decode_process.CHILD", HOSTILE)
+    clips = drawn(tmp_path, ["a.mp4", "crash.mp4", "b.mp4"])
+    tower = load_clip(
+        BackboneConfig(name=str(write_config(tmp_path / "small.json")), weights="random:0")
+    ).tower()
+    found = dict(encoded(tower, clips, PLAN, processes=1))
+    assert list(found) == ["a.mp4", "crash.mp4", "b.mp4"]
+    assert "the decoder died: signal 11" in found["crash.mp4"]
+    for clip in (clips[0], clips[2]):
+        np.testing.assert_array_equal(found[clip.key], clip_vector(tower, decode_views(clip, PLAN).frames))
 
 
 def journal_of(path, identity=None):
@@ -49,6 +67,9 @@ def test_a_journal_survives_every_cut(tmp_path):
                 again.add(key, value)
         again.close()
         assert path.read_bytes() == whole
+    read = Journal(path, {"digest": "a", "mean": (0.5, 0.25)}, vectors=False)
+    assert (read.vectors, read.known) == ({}, {"a.mp4", "b.mp4"})
+    read.close()
     read = journal_of(path)
     np.testing.assert_array_equal(read.vectors["a.mp4"], np.arange(3, dtype=np.float32))
     assert read.failed == {"b.mp4": "not a media file"}

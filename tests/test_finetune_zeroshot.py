@@ -11,6 +11,7 @@ from backbones.config import BackboneConfig
 from backbones.text import ACTION_TEMPLATES, class_matrix, zero_shot_scores
 from backbones.weights import load_clip
 from finetune.config import ZeroShotConfig
+from finetune.tuning.decoding import Decoders
 from finetune.video_vectors import Journal, bank_vectors
 from finetune.zeroshot import main, zeroshot
 from storage import Bank
@@ -93,9 +94,9 @@ def test_interrupted_it_goes_on(lab, tmp_path, monkeypatch):
     file.write_bytes(file.read_bytes()[: -len(file.read_bytes().splitlines()[-1]) * 2 - 40])
     left = len(file.read_bytes().splitlines()) - 1
     tried = []
+    submit = Decoders.submit
     monkeypatch.setattr(
-        "finetune.video_vectors.decode_views",
-        lambda clip, plan: (tried.append(clip.key), decode_views(clip, plan))[1],
+        Decoders, "submit", lambda self, clip, plan: (tried.append(clip.key), submit(self, clip, plan))[1]
     )
     assert zeroshot(config_of(lab, tmp_path / "cut")) == whole
     assert 0 < len(tried) == CLIPS - left + 1 < CLIPS

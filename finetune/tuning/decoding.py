@@ -1,12 +1,13 @@
-"""Decoding beside the training: several child processes, each with one video in flight.
+"""Decoding beside the tower: several child processes, each with one video in flight.
 
-A decoder that crashes or hangs takes its child with it, never the training, and one video is known to be the
+A decoder that crashes or hangs takes its child with it, never the run, and one video is known to be the
 cause (`video/decode_process.py`). Threads of this process wait for the children, so that frames are there
 when they are wanted; a core decodes and crops some 10 to 30 clips of 8 frames a second.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
@@ -31,6 +32,7 @@ class Decoders:
         self._own = threading.local()
         self._children: set[DecodeProcess] = set()
         self._over = False
+        self._lock = threading.Lock()
 
     def __enter__(self) -> "Decoders":
         return self
@@ -38,15 +40,34 @@ class Decoders:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over = True
         self._threads.shutdown(wait=False, cancel_futures=True)
-        for child in list(self._children):
+        with self._lock:
+            self._over = True
+            children = list(self._children)
+        for child in children:
             child.stop()  # whoever waits for its answer hears that it died
         self._threads.shutdown()
 
     def submit(self, clip: Clip, plan: ViewPlan) -> "Future[DecodedClip]":
         """The views of a clip, once there is a child free; the future raises DecodeError."""
         return self._threads.submit(self._decode, clip, plan)
+
+    def in_order(
+        self, clips: Iterable[Clip], plan: ViewPlan, *, ahead: int = 0
+    ) -> "Iterator[DecodedClip | DecodeError]":
+        """The views of each clip in its turn, or why there are none; `ahead` clips, by default two a process,
+        are decoded, or being so, beside the one in use.
+        """
+        left, waiting = iter(clips), deque[Future[DecodedClip]]()
+        while True:
+            while len(waiting) < (ahead or 2 * self.processes) and (clip := next(left, None)) is not None:
+                waiting.append(self.submit(clip, plan))
+            if not waiting:
+                return
+            try:
+                yield waiting.popleft().result()
+            except DecodeError as error:
+                yield error
 
     def submit_first(
         self, numbers: Iterable[int], clips: Sequence[Clip], plan: ViewPlan, failures: Failures
@@ -74,16 +95,22 @@ class Decoders:
 
     def _decode(self, clip: Clip, plan: ViewPlan) -> DecodedClip:
         child: DecodeProcess | None = getattr(self._own, "child", None)
-        if self._over:
-            raise DecodeError("decoding was ended", clip.key)
         if child is None or not child.usable:
             self._drop(child)
-            child = self._own.child = DecodeProcess()
-            self._children.add(child)
+            child = self._own.child = self._started(clip)
         try:
             return child.decode(clip, plan, seconds=SECONDS, memory_gb=MEMORY_GB)
         except OSError as error:  # its connection was closed under way
             raise DecodeError("decoding was ended", clip.key) from error
+
+    def _started(self, clip: Clip) -> DecodeProcess:
+        """A new child, unless it would outlive this."""
+        with self._lock:
+            if self._over:
+                raise DecodeError("decoding was ended", clip.key)
+            child = DecodeProcess()
+            self._children.add(child)
+        return child
 
     def _drop(self, child: DecodeProcess | None) -> None:
         if child is not None:
