@@ -25,6 +25,10 @@ COMMANDS = {
         "finetune.final",
         "fine-tuned checkpoints and CLIP to one weight file with its temporal view",
     ),
+    "tradeoff": (
+        "finetune.tradeoff.command",
+        "what fine-tuning gains on its classes against what it costs on others, from it to CLIP",
+    ),
     "zeroshot": ("finetune.zeroshot", "classify videos, or a bank's clips, by the names of their classes"),
     "retrieval": ("finetune.retrieval", "find videos by captions and captions by videos, as on MSR-VTT"),
     "status": ("pipeline.status", "how far an extraction is, from any terminal or machine, during and after"),

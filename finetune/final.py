@@ -7,13 +7,14 @@ a JSON file beside it: a backbone for `framebank extract` and `framebank zerosho
 itself with the temporal view on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
+from torch import Tensor
 
 from backbones.checkpoint import read_checkpoint
 from backbones.config import BackboneConfig, Boundary, TemporalView
@@ -57,7 +58,7 @@ def interpolate(command: InterpolateCommand) -> Sidecar:
     asked = BackboneConfig(
         name=command.name, weights=command.clip, window=command.window, boundary=command.boundary
     )
-    view = view_of(command, asked)
+    view = view_of(command.tuned, asked)
     clip = load_clip(BackboneConfig(name=command.name, weights=command.clip, window=0))
     into_mixture(clip, command)
     made = {
@@ -73,10 +74,19 @@ def into_mixture(clip: LoadedClip, command: InterpolateCommand) -> None:
     """Turn a loaded CLIP's weights into the mixture."""
     before = {name: values.clone() for name, values in clip.model.state_dict().items()}
     tuned = average_checkpoints(command.tuned)
-    if not any(is_text(name) for name in tuned):
-        tuned = {name: values for name, values in before.items() if is_text(name)} | tuned
-    fill(clip.model, tuned, name=clip.name, path=", ".join(map(str, command.tuned[:2])))
+    fill_tuned(clip, before, tuned, path=", ".join(map(str, command.tuned[:2])))
     clip.model.load_state_dict(mixed(before, clip.model.state_dict(), command.share))
+
+
+def fill_tuned(
+    clip: LoadedClip, before: Mapping[str, Tensor], tuned: Mapping[str, Tensor], *, path: str
+) -> None:
+    """Copy fine-tuned weights into a loaded CLIP, whose own ones, `before`, give the text tower where they
+    have none. BackboneError where they are another network's.
+    """
+    if not any(is_text(name) for name in tuned):
+        tuned = {name: values for name, values in before.items() if is_text(name)} | dict(tuned)
+    fill(clip.model, tuned, name=clip.name, path=path)
 
 
 def is_text(name: str) -> bool:
@@ -84,16 +94,16 @@ def is_text(name: str) -> bool:
     return not name.startswith("visual.") and name != "logit_scale"
 
 
-def view_of(command: InterpolateCommand, asked: BackboneConfig) -> TemporalView | None:
+def view_of(tuned: Sequence[Path], asked: BackboneConfig) -> TemporalView | None:
     """The temporal view that is asked for, or the one that the tuned weights have.
 
     Raises ValueError where nobody says.
     """
-    if command.window is not None:
+    if asked.window is not None:
         return asked.view
-    found = [read_sidecar(path) for path in command.tuned]
+    found = [read_sidecar(path) for path in tuned]
     said = {sidecar.view for sidecar in found if sidecar is not None}
-    if None in found and read_checkpoint(command.tuned[found.index(None)]).openvclip:
+    if None in found and read_checkpoint(tuned[found.index(None)]).openvclip:
         said.add(OPENVCLIP)
     elif None in found or not found:
         said.clear()

@@ -132,11 +132,23 @@ def mixed(clip: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float)
         raise ValueError(f"expected a share of CLIP's weights from 0 to 1, found {share}")
     _check(clip, {name: tuned[name] for name in clip if name in tuned})
     return {
-        name: torch.lerp(values.float(), clip[name].to(values.device).float(), share)
-        if name in clip and values.is_floating_point()
-        else values
-        for name, values in tuned.items()
+        name: _mixed(clip[name], values, share) if name in clip else values for name, values in tuned.items()
     }
+
+
+@torch.no_grad()
+def mix_into(model: nn.Module, clip: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float) -> None:
+    """Put the final weights into a model, tensor by tensor, cast to its dtypes; no second copy of them all is
+    made. All three have the same names and shapes, which is not checked.
+    """
+    for name, values in model.state_dict().items():
+        values.copy_(_mixed(clip[name], tuned[name], share))
+
+
+def _mixed(clip: Tensor, tuned: Tensor, share: float) -> Tensor:
+    if not tuned.is_floating_point():
+        return tuned
+    return torch.lerp(tuned.float(), clip.to(tuned.device).float(), share)
 
 
 def _check(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

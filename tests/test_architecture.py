@@ -41,7 +41,7 @@ OWNERS: dict[str, set[str]] = {
     "wandb": {"training"},
     "mlflow": {"training"},
     "ray": {"pipeline", "training", "decoders"},
-    "matplotlib": {"demo", "ablations", "decoders"},
+    "matplotlib": {"demo", "ablations", "decoders", "finetune"},
 }
 
 RAY_FILES = {
