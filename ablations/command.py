@@ -6,14 +6,19 @@ import tyro
 from rich.console import Console
 
 from ablations.evl import EvlConfig, run_evl
+from ablations.openvclip import OpenVclipConfig, run_openvclip
 from ablations.views import ViewsConfig, run_views
 
-COMMANDS = {"evl": (EvlConfig, run_evl), "views": (ViewsConfig, run_views)}
+COMMANDS = {
+    "evl": (EvlConfig, run_evl),
+    "views": (ViewsConfig, run_views),
+    "openvclip": (OpenVclipConfig, run_openvclip),
+}
 """Name to its settings and what runs them."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """`framebank ablate evl [--bank BANK --labels LABEL ...]`, `framebank ablate views`; `--short` tries."""
+    """`framebank ablate evl [--bank BANK --labels LABEL ...]`, `views` or `openvclip`; `--short` tries."""
     settings = {name: config for name, (config, _) in COMMANDS.items()}
     config = tyro.extras.subcommand_cli_from_dict(settings, prog="framebank ablate", args=list(argv))
     run = next(run for kind, run in COMMANDS.values() if isinstance(config, kind))
