@@ -35,7 +35,7 @@ from finetune.video_vectors import Vectors
 from storage import Bank
 from training.metrics import ClassificationScores
 from training.run import write_json
-from video import Clip, list_clips
+from video import Clip, InputError, list_clips
 
 TEMPLATES = {"action": ACTION_TEMPLATES, "photo": PHOTO_TEMPLATES}
 
@@ -51,11 +51,10 @@ def zeroshot(config: ZeroShotConfig, console: Console | None = None) -> dict[str
     bank = Bank(config.bank) if config.bank else None
     listed = [list_clips(source, root=config.root, there=bank is None) for source in config.sources]
     sets = sets_of(config, listed, bank)
+    videos = bank if bank is not None else clips_of(sets, listed)
     clip = load_clip(backbone_of(config, bank))
     clip.model.to(pick_device(config.device))
-    wanted = {key for one in sets for key in one.keys}
-    chosen = {one.key: one for part in listed for one in part if one.key in wanted}
-    vectors, failed = vectors_of(config, clip, bank if bank is not None else list(chosen.values()), console)
+    vectors, failed = vectors_of(config, clip, videos, console)
     names = list(dict.fromkeys(name for one in sets for name in one.classes))
     with console.status(f"encoding the names of {len(names)} classes"):
         matrix = class_matrix(clip, names, TEMPLATES[config.templates]).cpu()
@@ -86,6 +85,19 @@ def sets_of(config: ZeroShotConfig, listed: Sequence[list[Clip]], bank: Bank | N
         for (source, clips), file in zip(sources, files, strict=True)
     ]
     return half_draws(sets[0]) if config.protocol == "half" else sets
+
+
+def clips_of(sets: Sequence[LabelledSet], listed: Sequence[list[Clip]]) -> list[Clip]:
+    """The clips of all sets, each once. Raises InputError where two videos are called alike."""
+    wanted, chosen = {key for one in sets for key in one.keys}, dict[str, Clip]()
+    for clip in (clip for part in listed for clip in part if clip.key in wanted):
+        other = chosen.setdefault(clip.key, clip)
+        if (other.path, other.offset) != (clip.path, clip.offset):
+            raise InputError(
+                f"expected one video called {clip.key!r}, found {other.path} and {clip.path}; evaluate these "
+                "sets one by one, each with an --out of its own"
+            )
+    return list(chosen.values())
 
 
 def score(one: LabelledSet, vectors: Vectors, texts: Mapping[str, torch.Tensor]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Zero-shot evaluation: from videos and from a bank alike, by every protocol, interrupted and continued."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from storage import Bank
 from tests.encoded_banks import encode_bank
 from tests.small_clips import small_model, write_config, write_folder
 from tests.small_extractions import draw_classes
-from video import Sampling, ViewPlan, decode_views, list_clips
+from video import InputError, Sampling, ViewPlan, decode_views, list_clips
 
 VIEWS = ViewPlan(sampling=Sampling(frames=3, stride=3), size=64, temporal_views=2)
 WINDOW = {"window": 1, "boundary": "zeros"}
@@ -135,6 +136,17 @@ def test_a_video_that_cannot_be_decoded_is_counted(lab, tmp_path):
     report = zeroshot(config_of(lab, tmp_path, sources=(str(tmp_path / "test.csv"),), classes=names))
     assert (report["sets"][0]["clips"], report["sets"][0]["missing"]) == (2, 1)
     assert "not a media file" in report["failed"][f"{tmp_path}/broken.mp4"]
+
+
+def test_two_videos_called_alike_are_refused(lab, tmp_path):
+    shutil.copytree(lab / "videos", tmp_path / "videos")
+    sources = (str(lab / "videos"), str(tmp_path / "videos"))
+    with pytest.raises(
+        InputError, match=r"one video called 'class 0/clip 0.mp4', found .*; evaluate these sets"
+    ):
+        zeroshot(config_of(lab, tmp_path / "out", sources=sources))
+    twice = zeroshot(config_of(lab, tmp_path / "out", sources=sources[:1] * 2, limit=2))
+    assert [one["clips"] for one in twice["sets"]] == [2, 2]
 
 
 def test_a_few_clips_to_try_it(lab, tmp_path):

@@ -64,7 +64,7 @@ def write_report(out: Path, report: Mapping[str, Any]) -> None:
 def lines(report: Mapping[str, Any]) -> list[list[str]]:
     """Header and a line per point."""
     names = report["open"] if len(report["open"]) > 1 else []
-    header = ["curve", "CLIP's share", "closed", "zero-shot", *names, "harmonic mean", ""]
+    header = ["curve", "share of CLIP", "closed", "zero-shot", *names, "harmonic mean", ""]
     return [header] + [
         _line(curve, point, len(names)) for curve in report["curves"] for point in curve["points"]
     ]
@@ -83,7 +83,7 @@ def page(report: Mapping[str, Any]) -> Table:
     header, *rows = lines(report)
     table = Table(title=f"top-1, {what(report)}")
     for number, name in enumerate(header):
-        table.add_column(name, no_wrap=number == len(header) - 1)
+        table.add_column(name, no_wrap=number == len(header) - 1, overflow="fold")
     before = ""
     for label, *cells in rows:
         if label != before:
