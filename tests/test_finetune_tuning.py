@@ -26,7 +26,7 @@ from finetune.tuning.session import materials_of
 from finetune.video_clip import trainable
 from tests.small_clips import small_model, write_folder
 from tests.small_extractions import draw_classes
-from training.checkpoint import list_checkpoints
+from training.checkpoint import CheckpointError, list_checkpoints
 from training.interrupt import TrainingStopped
 from training.losses import Diverged
 from training.metrics import read_metrics
@@ -244,6 +244,22 @@ def test_mistakes_end_in_a_line(lab, sources, tmp_path):
     for again in ("the loss is", r"diverged\.json keeps that"):
         with pytest.raises(Diverged, match=again):
             finetune(wild, sources, run=tmp_path / "wild", place=PLACE)
+
+
+def test_a_checkpoint_that_is_not_the_runs_own_is_refused(lab, sources, whole, tmp_path):
+    run = tmp_path / "run"
+    config = config_of(lab, epochs=1, average_from=1)
+    finetune(config, sources, run=run, place=PLACE)
+    newest = run / "checkpoint-2.pth"
+    sound = newest.read_bytes()
+    newest.write_bytes(sound[: len(sound) // 2])
+    with pytest.raises(CheckpointError, match="plain tensors"):
+        resume(run, place=PLACE)
+    state = torch.load(whole[0] / "checkpoint-6.pth", weights_only=True)
+    state["model"]["visual.proj"] = torch.zeros(3, 3)
+    torch.save(state, newest)
+    with pytest.raises(CheckpointError, match=r"of another model .*visual\.proj"):
+        resume(run, place=PLACE)
 
 
 @pytest.mark.parametrize(

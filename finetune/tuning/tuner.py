@@ -135,14 +135,20 @@ class Tuner:
         }
 
     def restore(self, path: Path) -> int:
-        """Take over a checkpoint of the same run; the steps it had done."""
+        """Take over a checkpoint of the same run; the steps it had done. Raises CheckpointError."""
         state = load_checkpoint(path, self.device)
         if missing := _STATE - state.keys():
             raise CheckpointError(
                 f"expected a checkpoint to go on from at {path}, found one without {sorted(missing)}"
             )
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"expected a checkpoint of {self.config.name} at {path}, found one of another model "
+                f"({str(error).splitlines()[-1].strip()}); put back the run's own"
+            ) from error
         self.scaler.load_state_dict(state["loss_scaler"])
         self.average.load_state_dict(state["average"])
         return state["next_step"]
