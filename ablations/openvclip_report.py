@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ablations.ledger import Ledger
 from ablations.openvclip_plots import plot_curves
@@ -132,7 +132,7 @@ def publish(folder: Path, ledger: Ledger, console: Console) -> dict[str, Any]:
     }
     plot_curves(folder / "curves.png", lines)
     (folder / "report.md").write_text(report_of(ledger, rows, lines), encoding="utf-8")
-    table = Table("", *PANELS, title="Open-VCLIP in small, top-1", title_justify="left")
+    table = Table(Column("", no_wrap=True), *PANELS, title="Open-VCLIP in small, top-1", title_justify="left")
     for name, scores in rows.items():
         table.add_row(name, *cells(scores))
     console.print(table)
