@@ -2,8 +2,9 @@
 
 A grey sheet with a straight edge lies over the object, in every frame at another angle, and leaves a bit more
 than half of it to be seen. The object drifts a little. So a frame alone often does not say what shape it
-is; several together do, and better where their patches are looked at together than where their verdicts are
-averaged. H.264 adds its own: it takes away the fine noise that the tiny CLIP's stills have.
+is, and several together do. Whether it helps to look at their patches together, or to average what each frame
+says is enough, is what the temporal view is asked here. H.264 adds its own: it takes away the fine noise that
+the tiny CLIP's stills have.
 
 Time runs either way: a tower with the temporal view takes its neighbours as a set, and a clip's score is the
 mean over frames, so such a model answers a clip and its reverse alike, whatever it was taught. Motions that
