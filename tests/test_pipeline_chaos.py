@@ -102,6 +102,7 @@ def files(bank: Path) -> set[str]:
     return {str(path.relative_to(bank)) for path in bank.rglob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_ray")
 @pytest.mark.timeout(2 * TIMES * SECONDS)
 def test_hit_by_everything_in_one_run_and_run_again(scene, tmp_path):
