@@ -13,7 +13,6 @@ Only the first is trained. To see through the sheets is what videos teach, whate
 shapes, other wordings and stills are what CLIP knows and fine-tuning may forget.
 """
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ablations.openvclip_world import KINDS, Kind, Scene
+from demo.drawing import write_list
 from demo.painter import HUES, SHAPES
 
 NAME = "{colour} {shape}"
@@ -113,6 +113,4 @@ def write_lesson(path: Path, scenes: Iterable[Scene], taught: Sequence[Kind]) ->
         for scene in scenes
         if scene.split == "train" and scene.kind in taught
     ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("path", "label"), *lines])
-    return path
+    return write_list(path, ("path", "label"), lines)

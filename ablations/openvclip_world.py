@@ -13,19 +13,17 @@ come in mirrored pairs, as the demo's, it could not learn.
 Stills are the same objects as CLIP knows them: whole, uncompressed, one picture.
 """
 
-import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from demo.drawing import in_processes, write_list
 from demo.motion import still_track
 from demo.painter import HUES, SHAPES, Sprites, draw_backdrops, draw_colours, paint, pixel_grid
 from demo.world import encode
@@ -125,9 +123,11 @@ def draw_scenes(
     there = len(scenes) - len(missing)
     report(there, len(scenes))
     jobs = [(folder / scene.path, scene, config) for scene in missing]
-    for done, _ in enumerate(_run(jobs, workers), start=there + 1):
+    for done, _ in enumerate(in_processes(_draw, jobs, workers), start=there + 1):
         report(done, len(scenes))
-    return _write_list(folder / "list.csv", scenes)
+    hues, shapes = list(HUES), list(SHAPES)
+    rows = [(scene.path, scene.split, shapes[scene.kind[0]], hues[scene.kind[1]]) for scene in scenes]
+    return write_list(folder / "list.csv", COLUMNS, rows)
 
 
 def _sprites(kind: Kind, frames: int, rng: np.random.Generator) -> Sprites:
@@ -175,30 +175,9 @@ def _keep_settings(path: Path, config: HiddenConfig) -> None:
     path.write_text(settings)
 
 
-def _run(jobs: Sequence[tuple[Path, Scene, HiddenConfig]], workers: int) -> Iterator[None]:
-    if workers == 1 or not jobs:
-        yield from map(_draw, jobs)
-        return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        yield from pool.map(_draw, jobs, chunksize=8)
-
-
 def _draw(job: tuple[Path, Scene, HiddenConfig]) -> None:
     """Draw one clip; under its name it is whole."""
     path, scene, config = job
     unfinished = path.with_suffix(f".{os.getpid()}.part")
     encode(paint_scene(scene, config), unfinished, fps=config.fps)
     os.replace(unfinished, path)
-
-
-def _write_list(path: Path, scenes: Sequence[Scene]) -> Path:
-    hues, shapes = list(HUES), list(SHAPES)
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(COLUMNS)
-        for scene in scenes:
-            shape, colour = scene.kind
-            rows.writerow([scene.path, scene.split, shapes[shape], hues[colour]])
-    os.replace(unfinished, path)
-    return path

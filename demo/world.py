@@ -21,11 +21,7 @@ which is time's direction told by a single frame. Files are numbered in random o
 nothing about its content.
 """
 
-import csv
-import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +30,7 @@ import av
 import numpy as np
 from jaxtyping import UInt8
 
+from demo.drawing import in_processes, write_list
 from demo.motion import MOTIONS, PAIRS, WORDINGS, paint_clip
 from demo.painter import HUES, SHAPES
 
@@ -109,10 +106,14 @@ def draw_dataset(
     (folder / "clips").mkdir(parents=True, exist_ok=True)
     paths = [f"clips/{number:06d}.mp4" for number in range(len(plans))]
     jobs = [(folder / path, plan, config) for path, plan in zip(paths, plans, strict=True)]
-    for done, _ in enumerate(_run(jobs, config.workers), start=1):
+    for done, _ in enumerate(in_processes(_draw, jobs, config.workers), start=1):
         if report is not None:
             report(done, len(jobs))
-    return _write_list(folder / "list.csv", paths, plans)
+    rows = [
+        (path, plan.split, appearance(plan), plan.motion, caption(plan))
+        for path, plan in zip(paths, plans, strict=True)
+    ]
+    return write_list(folder / "list.csv", COLUMNS, rows)
 
 
 def plan_clips(config: WorldConfig) -> list[ClipPlan]:
@@ -172,14 +173,6 @@ def _deal(values: Iterable[T], count: int, rng: np.random.Generator) -> list[T]:
     return [values[place % len(values)] for place in rng.permutation(count)]
 
 
-def _run(jobs: list[tuple[Path, ClipPlan, WorldConfig]], workers: int) -> Iterator[None]:
-    if workers == 1:
-        yield from map(_draw, jobs)
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_draw, jobs, chunksize=8)
-
-
 def _draw(job: tuple[Path, ClipPlan, WorldConfig]) -> None:
     path, plan, config = job
     clip = paint_clip(
@@ -191,14 +184,3 @@ def _draw(job: tuple[Path, ClipPlan, WorldConfig]) -> None:
         rng=np.random.default_rng(plan.seed),
     )
     encode(clip, path, fps=config.fps)
-
-
-def _write_list(path: Path, names: list[str], plans: list[ClipPlan]) -> Path:
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(COLUMNS)
-        for name, plan in zip(names, plans, strict=True):
-            rows.writerow([name, plan.split, appearance(plan), plan.motion, caption(plan)])
-    os.replace(unfinished, path)
-    return path

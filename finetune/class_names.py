@@ -14,8 +14,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from backbones.text import ACTION_TEMPLATES, PHOTO_TEMPLATES
+from finetune.config import Templates
 from video import InputError
 
+TEMPLATES: Mapping[Templates, tuple[str, ...]] = {"action": ACTION_TEMPLATES, "photo": PHOTO_TEMPLATES}
+"""The prompts that names are put into, by what a config calls them."""
 AS_ONE_WORD = {"YoYo": "Yoyo", "HandStandPushups": "Handstand Pushups"}
 CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 NUMBERED = re.compile(r"(\d+)[\s,]+(\S.*)$")

@@ -65,11 +65,11 @@ def vectors_of(
     return journal.vectors, journal.failed
 
 
-def refuse_size(clip: LoadedClip, plan: ViewPlan) -> None:
-    """Raise ValueError where views are of another size than the tower's frames."""
+def refuse_size(clip: LoadedClip, plan: ViewPlan, *, option: str = "views") -> None:
+    """Raise ValueError where views, those of an option, are of another size than the tower's frames."""
     if plan.hw != clip.size:
         raise ValueError(
-            f"{clip.name} sees frames of {clip.size} pixels, --views.size asks for {plan.hw}; set it to "
+            f"{clip.name} sees frames of {clip.size} pixels, --{option}.size asks for {plan.hw}; set it to "
             f"{clip.size[0]}"
         )
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from backbones.taps import FrozenTower
-from finetune.tuning.decoding import Decoders
+from finetune.decoding import Decoders
 from storage import POOLED, Bank
 from video import Clip, DecodedClip, DecodeError, ViewPlan
 

@@ -25,9 +25,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from backbones.text import ACTION_TEMPLATES, PHOTO_TEMPLATES, class_matrix
+from backbones.text import class_matrix
 from backbones.weights import load_clip
 from decoders.precision import pick_device
+from finetune.class_names import TEMPLATES
 from finetune.config import ZeroShotConfig
 from finetune.encoding import backbone_of, bank_clips, stated, title_of, vectors_of
 from finetune.labelled_sets import LabelledSet, half_draws, labelled_set
@@ -36,8 +37,6 @@ from storage import Bank
 from training.metrics import ClassificationScores
 from training.run import write_json
 from video import Clip, InputError, list_clips
-
-TEMPLATES = {"action": ACTION_TEMPLATES, "photo": PHOTO_TEMPLATES}
 
 
 def zeroshot(config: ZeroShotConfig, console: Console | None = None) -> dict[str, Any]:

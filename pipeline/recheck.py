@@ -19,7 +19,7 @@ from pipeline.decode_worker import DecodeLimits, decode_isolated, own_process
 from pipeline.encode import build_tower, encode_rows
 from pipeline.task import clip_of
 from storage import Bank, BankError, BankSpec, MissingRow, decoded, is_scale
-from video import DecodedClip, Sampling, ViewPlan, decoder_versions
+from video import DecodedClip, ViewPlan, decoder_versions
 
 COMPUTED = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
 """How much two machines may differ by what the tower computes in, relative to the norm of a row."""
@@ -165,16 +165,10 @@ def plan_of(spec: BankSpec) -> ViewPlan:
     Raises:
         ValueError: the bank was not made from videos.
     """
-    values = dict(spec.video.get("plan") or {})
+    values = spec.video.get("plan") or {}
     if "sampling" not in values:
         raise ValueError("the bank's spec has no plan of views, so its rows cannot be made again")
-    sampling = dict(values.pop("sampling"))
-    if sampling["kind"] != "dense":
-        sampling.pop("padding", None)  # fixed by the kind
-    plain: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    return ViewPlan(sampling=Sampling(**sampling), **plain)
+    return ViewPlan.from_json(values)
 
 
 def relative_difference(fresh: np.ndarray, stored: np.ndarray) -> float:

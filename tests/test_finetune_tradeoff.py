@@ -14,6 +14,7 @@ from backbones.config import BackboneConfig
 from backbones.errors import BackboneError
 from backbones.weights import load_clip
 from finetune.config import ZeroShotConfig
+from finetune.decoding import Decoders
 from finetune.final import InterpolateCommand, interpolate
 from finetune.interpolate import RegulariserConfig
 from finetune.tradeoff.command import main, parse, tradeoff
@@ -22,7 +23,6 @@ from finetune.tradeoff.report import point_report, published_share
 from finetune.tuning.command import finetune
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
-from finetune.tuning.decoding import Decoders
 from finetune.tuning.place import Place
 from finetune.video_vectors import Journal
 from finetune.zeroshot import zeroshot

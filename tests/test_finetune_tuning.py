@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from backbones.config import BackboneConfig
 from backbones.text import ACTION_TEMPLATES, class_matrix
 from backbones.weights import load_clip
+from finetune.decoding import Decoders
+from finetune.failures import Failures, failed_clips
 from finetune.interpolate import RegulariserConfig, draw_share
 from finetune.tuning.batches import ClipStream
 from finetune.tuning.command import finetune, main, resume
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
-from finetune.tuning.decoding import Decoders
-from finetune.tuning.failures import Failures, failed_clips
 from finetune.tuning.place import Place
 from finetune.tuning.recipes import RECIPES
 from finetune.tuning.session import materials_of
@@ -39,14 +39,17 @@ CLIPS = 8
 PLACE = Place(device="cpu", decode_processes=2)
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def draw_lab(folder):
     """Videos of two classes, and a CLIP."""
-    folder = tmp_path_factory.mktemp("tuning")
     (folder / "videos").mkdir()
     draw_classes(folder / "videos", CLIPS)
     write_folder(folder / "model", small_model(3))
     return folder
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    return draw_lab(tmp_path_factory.mktemp("tuning"))
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,8 @@ import torch
 from finetune.tuning.command import finetune, resume
 from finetune.tuning.data import Sources
 from finetune.tuning.place import Place
-from tests.small_clips import small_model, write_folder
-from tests.small_extractions import draw_classes
 from tests.small_tuning_team import tune_as_team
-from tests.test_finetune_tuning import CLIPS, checkpoint, config_of, losses
+from tests.test_finetune_tuning import checkpoint, config_of, draw_lab, losses
 from training.checkpoint import list_checkpoints
 from training.interrupt import TrainingStopped
 from training.optim import OptimConfig
@@ -25,11 +23,7 @@ ONE = Place(device="cpu", decode_processes=2)
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tuning-workers")
-    (folder / "videos").mkdir()
-    draw_classes(folder / "videos", CLIPS)
-    write_folder(folder / "model", small_model(3))
-    return folder
+    return draw_lab(tmp_path_factory.mktemp("tuning-workers"))
 
 
 def test_two_processes_give_the_losses_and_weights_of_one(lab, tmp_path):

@@ -11,7 +11,7 @@ from finetune.video_vectors import Journal, bank_vectors, clip_vector, encoded, 
 from storage import POOLED, Bank
 from tests.small_banks import small_spec, write_bank
 from tests.small_clips import write_config
-from tests.test_finetune_tuning_decoding import HOSTILE, PLAN, drawn
+from tests.test_finetune_decoding import HOSTILE, PLAN, drawn
 from video import decode_views
 
 

@@ -12,7 +12,7 @@ from backbones.config import BackboneConfig
 from backbones.text import ACTION_TEMPLATES, class_matrix, zero_shot_scores
 from backbones.weights import load_clip
 from finetune.config import ZeroShotConfig
-from finetune.tuning.decoding import Decoders
+from finetune.decoding import Decoders
 from finetune.video_vectors import Journal, bank_vectors
 from finetune.zeroshot import main, zeroshot
 from storage import Bank

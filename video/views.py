@@ -10,6 +10,7 @@ memory is bounded by the group, not by views x frames x a 4K picture.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -130,6 +131,18 @@ class ViewPlan:
         if self.short_side == (0, 0):
             values.pop("short_side")
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "ViewPlan":
+        """The plan that `to_json` turned into plain values, or `dataclasses.asdict` and JSON did."""
+        sampling = dict(values["sampling"])
+        if sampling["kind"] != "dense":
+            sampling.pop("padding", None)  # fixed by the kind
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        plain["sampling"] = Sampling(**sampling)
+        return cls(**plain)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,8 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from finetune.decoding import Decoders
 from finetune.tradeoff.mixtures import Curve
-from finetune.tuning.decoding import Decoders
 from finetune.video_vectors import Journal, found_of
 from video import Clip, DecodedClip, DecodeError, ViewPlan
 

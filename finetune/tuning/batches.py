@@ -22,8 +22,8 @@ from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finetune.tuning.decoding import Decoders
-from finetune.tuning.failures import Failures
+from finetune.decoding import Decoders
+from finetune.failures import Failures
 from storage import RowOrder
 from training.team import ALONE, Team
 from video import Clip, DecodedClip, DecodeError, InputError, ViewPlan

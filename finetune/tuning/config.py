@@ -115,17 +115,11 @@ class TuneConfig:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TuneConfig":
         """The config that `to_json` turned into plain values."""
-        kinds = {"regulariser": RegulariserConfig, "optim": OptimConfig, "views": _plan, "test_views": _plan}
-        return cls(**(values | {name: kind(**values[name]) for name, kind in kinds.items()}))
+        kinds = {"regulariser": RegulariserConfig, "optim": OptimConfig}
+        parts: dict[str, Any] = {name: kind(**values[name]) for name, kind in kinds.items()}
+        plans: dict[str, Any] = {name: ViewPlan.from_json(values[name]) for name in ("views", "test_views")}
+        return cls(**(values | parts | plans))
 
 
 OPENVCLIP_OPTIM = OptimConfig(lr=3.33e-6, weight_decay=0.01, decay_vectors=False, floor=0.01)
 """As published for a batch of 64."""
-
-
-def _plan(**values: Any) -> ViewPlan:
-    """A view plan from JSON, which has lists for pairs."""
-    plain: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    return ViewPlan(**{**plain, "sampling": Sampling(**plain["sampling"])})

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from finetune.decoding import Decoders
 from finetune.tuning.data import Material
-from finetune.tuning.decoding import Decoders
 from finetune.tuning.tuner import Tuner
 from finetune.video_vectors import video_vector
 from video import DecodedClip

@@ -9,11 +9,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune.decoding import Decoders
+from finetune.failures import Failures
 from finetune.tuning.batches import ClipStream
 from finetune.tuning.data import Material
-from finetune.tuning.decoding import Decoders
 from finetune.tuning.exam import examine
-from finetune.tuning.failures import Failures
 from finetune.tuning.tuner import Tuner
 from training.checkpoint import save_checkpoint
 from training.interrupt import StopRequest, TrainingStopped

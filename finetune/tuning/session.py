@@ -17,14 +17,15 @@ import torch
 from backbones.save import save_clip
 from backbones.text import class_matrix
 from backbones.weights import LoadedClip, load_clip
+from finetune.class_names import TEMPLATES
+from finetune.decoding import Decoders
+from finetune.encoding import refuse_size
 from finetune.tuning.batches import ClipStream
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Material, Sources, test_material, training_material
-from finetune.tuning.decoding import Decoders
 from finetune.tuning.loop import Tuning
 from finetune.tuning.tuner import Tuner
 from finetune.video_clip import trainable
-from finetune.zeroshot import TEMPLATES
 from training.interrupt import StopRequest
 from training.losses import Diverged, LossLines, Watch
 from training.metrics import METRICS, MetricsLog, read_metrics
@@ -131,12 +132,8 @@ def tune(config: TuneConfig, materials: Materials, directory: RunDirectory, part
 
 def _tuner_of(config: TuneConfig, clip: LoadedClip, train: Material, part: Part) -> Tuner:
     """A new one, with CLIP's own weights."""
-    for name, plan in (("views", config.views), ("test-views", config.test_views)):
-        if plan.hw != clip.size:
-            raise ValueError(
-                f"{clip.name} sees frames of {clip.size} pixels, --{name}.size asks for {plan.hw}; set it to "
-                f"{clip.size[0]}"
-            )
+    refuse_size(clip, config.views)
+    refuse_size(clip, config.test_views, option="test-views")
     clip.model.to(part.device)
     return Tuner(
         config,

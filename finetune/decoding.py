@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
-from finetune.tuning.failures import Failures
+from finetune.failures import Failures
 from video import Clip, DecodedClip, DecodeError, ViewPlan
 from video.decode_process import DecodeProcess
 

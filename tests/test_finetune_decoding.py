@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 import pytest
 
-from finetune.tuning.decoding import Decoders
+from finetune.decoding import Decoders
 from tests.small_extractions import draw_clip
 from video import Clip, DecodedClip, Sampling, ViewPlan, decode_views
 
