@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from backbones.config import BackboneConfig
+from backbones.errors import BackboneError
 from backbones.text import ACTION_TEMPLATES, class_matrix
 from backbones.weights import load_clip
 from finetune.decoding import Decoders
@@ -234,11 +235,14 @@ def test_mistakes_end_in_a_line(lab, sources, tmp_path):
         finetune(config_of(lab, split="nowhere"), sources, run=tmp_path / "run", place=PLACE)
     views = ViewPlan(kind="train", size=32)
     with pytest.raises(ValueError, match=r"sees frames of \(64, 64\)"):
-        finetune(config_of(lab, views=views), sources, run=tmp_path / "size", place=PLACE)
+        finetune(config_of(lab, views=views), sources, run=tmp_path / "run", place=PLACE)
+    with pytest.raises(BackboneError, match="nowhere"):
+        finetune(config_of(lab, weights="nowhere"), sources, run=tmp_path / "run", place=PLACE)
     names = tmp_path / "names.txt"
     names.write_text("class 0\nclass 7\n")
     with pytest.raises(InputError, match="label among the 2 classes"):
         finetune(config_of(lab), replace(sources, classes=str(names)), run=tmp_path / "run", place=PLACE)
+    assert not (tmp_path / "run").exists()
     run = tmp_path / "other"
     finetune(config_of(lab, epochs=1, average_from=1), sources, run=run, place=PLACE)
     with pytest.raises(RunError, match=r"config\.seed: the run has 0, asked for 5"):

@@ -15,6 +15,7 @@ from tests.small_tuning_team import tune_as_team
 from tests.test_finetune_tuning import checkpoint, config_of, draw_lab, losses
 from training.checkpoint import list_checkpoints
 from training.interrupt import TrainingStopped
+from training.losses import Diverged
 from training.optim import OptimConfig
 
 TWO = Place(device="cpu", workers=2, decode_processes=1)
@@ -82,3 +83,6 @@ def test_a_mistake_on_workers_is_told_as_it_is(lab, tmp_path, ray_cluster):
     config = replace(config_of(lab), weights=str(tmp_path / "nowhere.pt"))
     with pytest.raises(ValueError, match=r"nowhere\.pt"):
         finetune(config, Sources(source=str(lab / "videos")), run=tmp_path / "run", place=TWO)
+    wild = config_of(lab, optim=OptimConfig(lr=1e30), warmup_epochs=0.0)
+    with pytest.raises(Diverged, match="the loss is"):
+        finetune(wild, Sources(source=str(lab / "videos")), run=tmp_path / "wild", place=TWO)

@@ -24,8 +24,11 @@ class Diverged(ArithmeticError):
     """
 
     def __init__(self, reason: str, step: int) -> None:
-        super().__init__(reason)
+        super().__init__(reason, step)  # so that it survives the way from a worker
         self.step = step
+
+    def __str__(self) -> str:
+        return self.args[0]
 
 
 class LossLines:

@@ -22,7 +22,7 @@ from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
 from finetune.tuning.place import Place
 from finetune.tuning.recipes import RECIPES
-from finetune.tuning.session import Materials, Part, TuneResult, materials_of, tune
+from finetune.tuning.session import Part, TuneResult, clip_of, materials_of, tune
 from training.display import Display
 from training.interrupt import INTERRUPTED, StopRequest, TrainingStopped
 from training.losses import Watch
@@ -66,6 +66,7 @@ def finetune(
     materials = materials_of(config, sources)
     if announce is not None:
         announce(config.steps_until(config.epochs, len(materials.train.clips)))
+    clip = clip_of(config)  # also where workers load their own: a mistake leaves no run directory behind
     document = {"config": config.to_json(), "data": materials.describe()}
     session = {"sources": asdict(sources), "place": asdict(place)}
     with open_run(run, document, session) as directory:
@@ -73,21 +74,19 @@ def finetune(
             from finetune.tuning.workers import tune_on_workers  # Ray takes a second to import
 
             return tune_on_workers(config, sources, directory, place, watch)
-        return _alone(config, materials, directory, place, watch)
+        with StopRequest() as stop:
+            return tune(config, clip, materials, directory, _part_alone(place, watch, stop))
 
 
-def _alone(
-    config: TuneConfig, materials: Materials, directory: RunDirectory, place: Place, watch: Watch | None
-) -> TuneResult:
-    with StopRequest() as stop:
-        part = Part(
-            device=pick_device(place.device),
-            decode_processes=place.decode_processes,
-            stop=stop,
-            watch=watch,
-            log_to=place.log_to,
-        )
-        return tune(config, materials, directory, part)
+def _part_alone(place: Place, watch: Watch | None, stop: StopRequest) -> Part:
+    """How this process takes part where there are no workers."""
+    return Part(
+        device=pick_device(place.device),
+        decode_processes=place.decode_processes,
+        stop=stop,
+        watch=watch,
+        log_to=place.log_to,
+    )
 
 
 def resume(

@@ -89,16 +89,31 @@ def materials_of(config: TuneConfig, sources: Sources) -> Materials:
     return Materials(train=train, test=test_material(config, sources, train.labels.classes))
 
 
-def tune(config: TuneConfig, materials: Materials, directory: RunDirectory, part: Part) -> TuneResult:
-    """Take the steps that are left, as one process of a team; the leading one writes the result.
+def clip_of(config: TuneConfig) -> LoadedClip:
+    """The CLIP that training begins from.
 
     Raises:
-        BackboneError: weights that cannot be had. ValueError: they see frames of another size.
+        BackboneError: it cannot be had. ValueError: it sees frames of another size than the views.
+    """
+    clip = load_clip(config.backbone)
+    refuse_size(clip, config.views)
+    refuse_size(clip, config.test_views, option="test-views")
+    return clip
+
+
+def tune(
+    config: TuneConfig, clip: LoadedClip, materials: Materials, directory: RunDirectory, part: Part
+) -> TuneResult:
+    """Take the steps that are left, as one process of a team; the leading one writes the result.
+
+    Args:
+        clip: as `clip_of` gives it; its weights are trained.
+
+    Raises:
         TrainingStopped, Diverged: as `Tuning.run`.
     """
     start = time.perf_counter()
     _refuse_diverged(directory)
-    clip = load_clip(config.backbone)
     tuner = _tuner_of(config, clip, materials.train, part)
     done = _restored(tuner, directory)
     lines = _lines_of(directory, done, part)
@@ -132,8 +147,6 @@ def tune(config: TuneConfig, materials: Materials, directory: RunDirectory, part
 
 def _tuner_of(config: TuneConfig, clip: LoadedClip, train: Material, part: Part) -> Tuner:
     """A new one, with CLIP's own weights."""
-    refuse_size(clip, config.views)
-    refuse_size(clip, config.test_views, option="test-views")
     clip.model.to(part.device)
     return Tuner(
         config,

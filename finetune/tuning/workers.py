@@ -8,7 +8,7 @@ import torch
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
 from finetune.tuning.place import Place
-from finetune.tuning.session import Part, TuneResult, materials_of, tune
+from finetune.tuning.session import Part, TuneResult, clip_of, materials_of, tune
 from training.cluster import connect
 from training.interrupt import StopRequest
 from training.losses import Diverged, Watch
@@ -63,4 +63,4 @@ class _TakePart:
             log_to=self.place.log_to,
         )
         materials = materials_of(self.config, self.sources)
-        return tune(self.config, materials, RunDirectory.read(self.run), part)
+        return tune(self.config, clip_of(self.config), materials, RunDirectory.read(self.run), part)
