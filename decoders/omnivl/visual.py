@@ -1,0 +1,23 @@
+"""All that OmniVL's heads know of an image or a clip: where it lies among the texts, and tokens to look at.
+
+Two tiers make it, and nothing else passes between vision and language: a small network on the tokens of a
+bank (`decoders.omnivl.adapter`), and a tower that is trained end to end (`finetune.omnivl.encoder`). So heads
+that were trained on one load strictly into the other.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VisualOut:
+    """N images or clips, as the heads see them."""
+
+    embedding: Float[Tensor, "N E"]
+    """Unit vectors, to be compared with those of texts."""
+    tokens: Float[Tensor, "N S D"]
+    """What the two decoders look at by cross-attention; S = 1 + T P for clips of T frames, CLS first."""
+    mask: Bool[Tensor, "N S"] | None = None
+    """True where there is a token; None where all are."""
