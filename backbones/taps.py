@@ -164,8 +164,8 @@ class FrozenTower(nn.Module):
     def _run(self, block: Any, tokens: Tensor, frames: int | None) -> tuple[Tensor, Tensor, Tensor]:
         """A block, kept for the backward pass or computed again in it."""
         if self.visual.transformer.grad_checkpointing and torch.is_grad_enabled():
-            return checkpoint(_run_tapped, block, tokens, frames, self.view, use_reentrant=False)
-        return _run_tapped(block, tokens, frames, self.view)
+            return checkpoint(run_block, block, tokens, frames, self.view, use_reentrant=False)
+        return run_block(block, tokens, frames, self.view)
 
     def _check(self, images: Tensor, frames: int | None) -> None:
         if tuple(images.shape[-2:]) != self.size:
@@ -187,13 +187,13 @@ class FrozenTower(nn.Module):
         return self.visual.transformer.resblocks[index]
 
 
-def _run_tapped(
+def run_block(
     block: ResidualAttentionBlock,
     tokens: Float[Tensor, "B L C"],
-    frames: int | None,
-    view: TemporalView | None,
+    frames: int | None = None,
+    view: TemporalView | None = None,
 ) -> tuple[Float[Tensor, "B L C"], Float[Tensor, "B L H D"], Float[Tensor, "B L H D"]]:
-    """One block: its output, queries and keys."""
+    """One of CLIP's blocks over frames, alone or with a temporal view: its output, queries and keys."""
     attention = block.attn
     projected = F.linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
     q, k, v = projected.unflatten(-1, (3, attention.num_heads, attention.head_dim)).unbind(2)

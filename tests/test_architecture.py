@@ -34,7 +34,7 @@ OWNERS: dict[str, set[str]] = {
     "av": {"video", "demo"},
     "webdataset": {"video"},
     "timm": {"video"},
-    "open_clip": {"backbones", "demo"},
+    "open_clip": {"backbones", "decoders", "demo"},
     "xformers": {"backbones"},
     "torchmetrics": {"training"},
     "tensorboard": {"training"},

@@ -18,6 +18,7 @@ class VisualOut:
     embedding: Float[Tensor, "N E"]
     """Unit vectors, to be compared with those of texts."""
     tokens: Float[Tensor, "N S D"]
-    """What the two decoders look at by cross-attention; S = 1 + T P for clips of T frames, CLS first."""
+    """What the two decoders look at by cross-attention; S = T (1 + P) for clips of T frames, frame by frame,
+    CLS of each first: a frame repeated T times is looked at as the image is."""
     mask: Bool[Tensor, "N S"] | None = None
     """True where there is a token; None where all are."""
