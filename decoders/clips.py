@@ -87,7 +87,7 @@ def labelled_clips(
             f"expected written clips in split {split!r} of {bank.path}, found none; its splits: {known}"
         )
     rows, targets = (
-        _rows_by_clip(chosen, bank.spec.views),
+        rows_by_clip(chosen, bank.spec.views),
         _targets(chosen, label, classes)[:: bank.spec.views],
     )
     kept = targets >= 0
@@ -120,7 +120,7 @@ class ClipOrder:
         return rows, self.clips.targets[..., lines]
 
 
-def _rows_by_clip(table: ClipTable, views: int) -> NDArray[np.int64]:
+def rows_by_clip(table: ClipTable, views: int) -> NDArray[np.int64]:
     """(n, V) rows; a clip owns V neighbouring rows, so a clip with a view missing shows as a gap."""
     rows = table["row"].to_numpy().astype(np.int64)
     whole = rows[: len(rows) // views * views].reshape(-1, views)

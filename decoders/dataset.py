@@ -189,14 +189,19 @@ def training_batches(
     reader: FeatureReader, order: ClipOrder, steps: range, size: int, split: int
 ) -> Generator[Batch, None, None]:
     """For each step, its batch of `size` clips in `split` pieces, one after the other."""
-    return _prefetched(_decoded(reader, _pieces(order, steps, size, split)))
+    return read_ahead(reader, _pieces(order, steps, size, split))
 
 
 def evaluation_batches(
     reader: FeatureReader, clips: LabelledClips, size: int
 ) -> Generator[Batch, None, None]:
     """Every clip once, about `size` rows at a time, each clip with all its views side by side."""
-    return _prefetched(_decoded(reader, _whole_clips(clips, max(1, size // clips.rows.shape[1]))))
+    return read_ahead(reader, _whole_clips(clips, max(1, size // clips.rows.shape[1])))
+
+
+def read_ahead(reader: FeatureReader, choices: Iterator[Choice]) -> Generator[Batch, None, None]:
+    """The batches of some choices, read and decoded ahead. Closing it leaves no thread."""
+    return _prefetched(_decoded(reader, choices))
 
 
 def _pieces(order: ClipOrder, steps: range, size: int, split: int) -> Iterator[Choice]:

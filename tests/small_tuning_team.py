@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
-from finetune.tuning.session import Part, TuneResult, clip_of, materials_of, tune
+from finetune.tuning.session import TunePart, TuneResult, clip_of, materials_of, tune
 from training.interrupt import StopRequest
 from training.run import RunDirectory, open_run
 from training.team import Team
@@ -35,7 +35,7 @@ def member(config: TuneConfig, sources: Sources, run: Path, team: Team, meet: Pa
     """One of them."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meet}", rank=team.rank, world_size=team.size)
-    part = Part(device=torch.device("cpu"), decode_processes=1, stop=StopRequest(), team=team)
+    part = TunePart(device=torch.device("cpu"), decode_processes=1, stop=StopRequest(), team=team)
     try:
         return tune(config, clip_of(config), materials_of(config, sources), RunDirectory.read(run), part)
     finally:

@@ -50,6 +50,20 @@ class Team:
         dist.all_reduce(total)
         return total / self.size
 
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum of everybody's values."""
+        return self.mean(values) * self.size
+
+    def gather(self, values: torch.Tensor) -> torch.Tensor:
+        """Everybody's values, of one shape, one process's after the other's along the first dimension; no
+        gradient flows back.
+        """
+        if self.size == 1:
+            return values
+        found = [torch.empty_like(values) for _ in range(self.size)]
+        dist.all_gather(found, values.contiguous())
+        return torch.cat(found)
+
     def any(self, flag: bool) -> bool:
         """Whether anybody's flag is up. On the CPU: no accelerator is waited for."""
         return bool(self.mean(torch.tensor(float(flag))))

@@ -22,7 +22,7 @@ from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
 from finetune.tuning.place import Place
 from finetune.tuning.recipes import RECIPES
-from finetune.tuning.session import Part, TuneResult, clip_of, materials_of, tune
+from finetune.tuning.session import TunePart, TuneResult, clip_of, materials_of, tune
 from training.display import Display
 from training.interrupt import INTERRUPTED, StopRequest, TrainingStopped
 from training.losses import Watch
@@ -78,9 +78,9 @@ def finetune(
             return tune(config, clip, materials, directory, _part_alone(place, watch, stop))
 
 
-def _part_alone(place: Place, watch: Watch | None, stop: StopRequest) -> Part:
+def _part_alone(place: Place, watch: Watch | None, stop: StopRequest) -> TunePart:
     """How this process takes part where there are no workers."""
-    return Part(
+    return TunePart(
         device=pick_device(place.device),
         decode_processes=place.decode_processes,
         stop=stop,

@@ -17,8 +17,9 @@ from finetune.tuning.exam import examine
 from finetune.tuning.tuner import Tuner
 from training.checkpoint import save_checkpoint
 from training.interrupt import StopRequest, TrainingStopped
-from training.losses import Diverged, LossLines
+from training.losses import LossLines
 from training.run import RunDirectory
+from training.session import flush
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ class Tuning:
             self.tuner.end_epoch(epoch)
         saving = stopping or bool(epoch) or self.done % config.save_every == 0
         if saving or self.done % config.log_every == 0:
-            self._flush()
+            flush(self.lines, self.directory, self.tuner.team)
         if epoch and self.held_out is not None:
             self._log({"epoch": float(epoch), **examine(self.tuner, self.held_out, decoders)})
         if saving and self.tuner.team.leads:
@@ -83,14 +84,6 @@ class Tuning:
             epoch for epoch in range(1, config.epochs + 1) if config.steps_until(epoch, clips) == self.done
         ]
         return max(ended, default=0)
-
-    def _flush(self) -> None:
-        try:
-            self.lines.flush()
-        except Diverged as error:
-            if self.tuner.team.leads:
-                self.directory.mark_diverged(error.step, str(error))
-            raise
 
     def _log(self, values: Mapping[str, float]) -> None:
         self.lines.write(self.done, values)

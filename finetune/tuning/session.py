@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from backbones.save import save_clip
 from backbones.text import class_matrix
 from backbones.weights import LoadedClip, load_clip
@@ -26,12 +24,10 @@ from finetune.tuning.data import Material, Sources, test_material, training_mate
 from finetune.tuning.loop import Tuning
 from finetune.tuning.tuner import Tuner
 from finetune.video_clip import trainable
-from training.interrupt import StopRequest
-from training.losses import Diverged, LossLines, Watch
-from training.metrics import METRICS, MetricsLog, read_metrics
-from training.run import DIVERGED, RunDirectory, RunError
-from training.services import open_trackers
-from training.team import ALONE, Team
+from training.metrics import METRICS, read_metrics
+from training.run import RunDirectory
+from training.session import Part, lines_of, refuse_diverged, restored
+from training.team import Team
 
 WEIGHTS = "weights.safetensors"
 """The result in a run directory."""
@@ -69,18 +65,11 @@ class Materials:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """How one process takes part; none of this is part of what a run is."""
+class TunePart(Part):
+    """How one process takes part in a fine-tuning."""
 
-    device: torch.device
     decode_processes: int
     """Children that decode for it."""
-    stop: StopRequest
-    team: Team = ALONE
-    watch: Watch | None = None
-    """Told of every logged line."""
-    log_to: tuple[str, ...] = ()
-    """Services that get the log as well."""
 
 
 def materials_of(config: TuneConfig, sources: Sources) -> Materials:
@@ -102,7 +91,7 @@ def clip_of(config: TuneConfig) -> LoadedClip:
 
 
 def tune(
-    config: TuneConfig, clip: LoadedClip, materials: Materials, directory: RunDirectory, part: Part
+    config: TuneConfig, clip: LoadedClip, materials: Materials, directory: RunDirectory, part: TunePart
 ) -> TuneResult:
     """Take the steps that are left, as one process of a team; the leading one writes the result.
 
@@ -113,10 +102,10 @@ def tune(
         TrainingStopped, Diverged: as `Tuning.run`.
     """
     start = time.perf_counter()
-    _refuse_diverged(directory)
+    refuse_diverged(directory)
     tuner = _tuner_of(config, clip, materials.train, part)
-    done = _restored(tuner, directory)
-    lines = _lines_of(directory, done, part)
+    done = restored(tuner.restore, directory, part.team)
+    lines = lines_of(directory, done, part)
     tuning = Tuning(
         tuner=tuner,
         stream=_stream_of(config, materials.train, part.team),
@@ -145,7 +134,7 @@ def tune(
     )
 
 
-def _tuner_of(config: TuneConfig, clip: LoadedClip, train: Material, part: Part) -> Tuner:
+def _tuner_of(config: TuneConfig, clip: LoadedClip, train: Material, part: TunePart) -> Tuner:
     """A new one, with CLIP's own weights."""
     clip.model.to(part.device)
     return Tuner(
@@ -156,26 +145,6 @@ def _tuner_of(config: TuneConfig, clip: LoadedClip, train: Material, part: Part)
         schedule=config.schedule(len(train.clips)),
         team=part.team,
     )
-
-
-def _restored(tuner: Tuner, directory: RunDirectory) -> int:
-    """The steps that the run has done, its newest checkpoint taken over."""
-    newest = directory.checkpoint
-    done = 0 if newest is None else tuner.restore(newest)
-    if not tuner.team.same(done):
-        raise RunError(
-            f"expected all workers to see the newest checkpoint of {directory.path}, found that some see an "
-            "older one; put the run on a folder that all machines share"
-        )
-    return done
-
-
-def _lines_of(directory: RunDirectory, done: int, part: Part) -> LossLines:
-    """The log, which the leading process writes."""
-    log = None
-    if part.team.leads:
-        log = MetricsLog(directory.path, done=done, trackers=open_trackers(part.log_to, directory))
-    return LossLines(log, part.watch, team=part.team)
 
 
 def _stream_of(config: TuneConfig, train: Material, team: Team) -> ClipStream:
@@ -201,14 +170,6 @@ def _write_result(path: Path, tuning: Tuning, clip: LoadedClip) -> None:
         "steps": tuning.done,
     }
     save_clip(path, clip.model, view=clip.view, made=made)
-
-
-def _refuse_diverged(directory: RunDirectory) -> None:
-    if mark := directory.divergence:
-        again = (
-            f"{directory.path / DIVERGED} keeps that; without it the run goes on from its newest checkpoint"
-        )
-        raise Diverged(f"{mark['reason']}. {again}", mark["step"])
 
 
 def _newest_scores(path: Path) -> dict[str, float]:

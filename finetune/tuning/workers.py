@@ -8,7 +8,7 @@ import torch
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
 from finetune.tuning.place import Place
-from finetune.tuning.session import Part, TuneResult, clip_of, materials_of, tune
+from finetune.tuning.session import TunePart, TuneResult, clip_of, materials_of, tune
 from training.cluster import connect
 from training.interrupt import StopRequest
 from training.losses import Diverged, Watch
@@ -54,7 +54,7 @@ class _TakePart:
     place: Place
 
     def __call__(self, team: Team, device: torch.device, messenger: Messenger | None) -> TuneResult:
-        part = Part(
+        part = TunePart(
             device=device,
             decode_processes=self.place.decode_processes,
             stop=StopRequest() if messenger is None else messenger.stop,
