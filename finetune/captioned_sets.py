@@ -1,19 +1,21 @@
 """What is to be retrieved: the clips of a list that have captions, and where these clips are.
 
-Lists that name videos by id (MSR-VTT's) say nothing of files. An id is looked for among the videos below a
-folder, or among the keys of a bank, by its name without the extension: `video7020` is `video7020.mp4`, and
-also `TestVideo/video7020.webm` if no other video is called so. What is not there is counted and named, never
-dropped in silence, since every video that is missing makes the task easier.
+Lists of captions (`video.captions`) name videos and say nothing of files; `video.by_name` looks for them below
+a folder, or among the keys of a bank. What is not there is counted and named, never dropped in silence, since
+every video that is missing makes the task easier.
 """
 
-import posixpath
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from finetune.labelled_sets import set_name
-from video import Clip, InputError
-from video.extensions import is_media
+from video import Clip, InputError, list_clips
+from video.by_name import by_name, located, the_one
+from video.caption_tables import header_of
+from video.captions import is_captions, read_captions
+from video.lists import LINE
+from video.tables import is_table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +44,29 @@ class CaptionedSet:
                 f"{self.clips[0].key}); a bank's clips are matched by their keys"
             )
         return replace(self, clips=kept, absent=self.absent + lost)
+
+
+def captioned_clips(source: str, *, root: str = "", there: bool = True) -> list[Clip]:
+    """The clips of a source with their captions; those of files that name videos by id have no path.
+
+    Args:
+        source: whatever `list_clips` takes. root: as there, where a list says paths.
+        there: whether the videos of a list should be on this machine.
+
+    Raises:
+        InputError: nothing there, a damaged file, lines without a video, columns that are missing.
+    """
+    path = Path(source).expanduser()
+    if is_captions(str(path)):
+        return read_captions(str(path))
+    if path.suffix.lower() in (".csv", ".tsv") and path.is_file() and not is_table(str(path)):
+        cells = header_of(path)
+        if not any(LINE.match(cell) for cell in cells):
+            raise InputError(
+                f"{path}: expected a header with video_id and sentence, or with path and caption, found "
+                f"{', '.join(map(repr, cells[:6])) or 'an empty file'}; name the columns so"
+            )
+    return list_clips(source, root=root, there=there)
 
 
 def captioned_set(
@@ -97,6 +122,11 @@ def in_split(clips: Sequence[Clip], split: str, source: str) -> list[Clip]:
     return chosen
 
 
+def as_paragraphs(clips: Iterable[Clip]) -> list[Clip]:
+    """The clips with all their captions joined to one, in the order of their list."""
+    return [replace(clip, captions=(" ".join(clip.captions),) if clip.captions else ()) for clip in clips]
+
+
 def with_captions(clips: Sequence[Clip], texts: Iterable[Clip], *, source: str, captions: str) -> list[Clip]:
     """The clips with captions, and splits where they have none, of those in `texts` with the same name.
 
@@ -112,54 +142,3 @@ def with_captions(clips: Sequence[Clip], texts: Iterable[Clip], *, source: str, 
             )
         found.append(replace(clip, captions=match.captions, split=clip.split or match.split))
     return found
-
-
-def located(clips: Iterable[Clip], places: Iterable[Clip], source: str) -> tuple[list[Clip], list[Clip]]:
-    """The clips that are among `places`, under the keys that they have there, and those that are not."""
-    there = by_name(places)
-    found: dict[str, Clip] = {}
-    absent = []
-    for clip in clips:
-        place = the_one(clip.key, there, source)
-        if place is None:
-            absent.append(clip)
-        elif place.key in found:
-            raise InputError(f"{source}: expected every video once, found {place.key!r} under two names")
-        else:
-            found[place.key] = replace(
-                clip, key=place.key, path=place.path, offset=place.offset, size=place.size
-            )
-    return list(found.values()), absent
-
-
-def by_name(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
-    """Clips by their names without folder and extension."""
-    found: dict[str, list[Clip]] = defaultdict(list)
-    for clip in clips:
-        found[posixpath.basename(bare(clip.key))].append(clip)
-    return found
-
-
-def the_one(name: str, clips: dict[str, list[Clip]], source: str) -> Clip | None:
-    """The clip that a list calls `name`, None where there is none; the nearer the names, the better.
-
-    Raises InputError where several are equally near.
-    """
-    near, wanted = clips.get(posixpath.basename(bare(name)), []), bare(name)
-    matches = (
-        [clip for clip in near if clip.key == name]
-        or [clip for clip in near if bare(clip.key) == wanted]
-        or [clip for clip in near if f"/{bare(clip.key)}".endswith(f"/{wanted}")]
-        or [clip for clip in near if f"/{wanted}".endswith(f"/{bare(clip.key)}")]
-    )
-    if len(matches) > 1:
-        keys = " and ".join(clip.key for clip in matches[:2])
-        raise InputError(
-            f"{source}: expected one video called {name!r}, found {keys}; name the folder of one with --root"
-        )
-    return matches[0] if matches else None
-
-
-def bare(name: str) -> str:
-    """A video's name without the extension, if it has one."""
-    return name.rpartition(".")[0] if is_media(posixpath.basename(name)) else name

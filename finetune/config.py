@@ -87,14 +87,17 @@ class RetrievalConfig(EncodingConfig):
     """Find videos by their captions and captions by their videos, without any training on them."""
 
     sources: tuple[str, ...] = ()
-    """Lists with captions, each a set of its own: MSR-VTT's JSON and CSV files, tables, tars, JSON pairs;
-    with a bank and none, the bank's clips."""
+    """Lists with captions, each a set of its own: the files of COCO, Flickr30K, MSR-VTT and DiDeMo, tables,
+    tars, JSON pairs; with a bank and none, the bank's clips."""
     root: str = ""
     """Folder (or tars) where videos that a list names by id are, at any depth, and that paths of other lists
     are relative to; by default each list's own folder."""
     captions: str = ""
     """File whose captions are taken instead of the lists' own, all that it has of each video; needed where a
     list is of ids alone, such as MSRVTT_train.9k.csv."""
+    paragraphs: bool = False
+    """All captions of a video, in their list's order, are one text, as is usual for DiDeMo; else each is
+    searched by itself."""
     scores: Literal["cosine", "mean"] = "cosine"
     """The cosine of a caption with the video, or the mean of its cosines with the video's frames."""
     views: ViewPlan = WHOLE_VIDEO

@@ -7,6 +7,8 @@ embeddings (`finetune.video_vectors`; with several views, of all). What is searc
     the same, all 20 captions   --sources MSRVTT_JSFUSION_test.csv --captions MSRVTT_data.json --root VIDEOS
     MSR-VTT's own test set      --sources MSRVTT_data.json --split test --root VIDEOS
     lists of ids                --sources MSRVTT_train.9k.csv --captions MSRVTT_data.json --root VIDEOS
+    DiDeMo, as paragraphs       --sources test_data.json --paragraphs --root VIDEOS
+    COCO's and Flickr30K's 5k, 1k   --sources dataset_coco.json --split test --root IMAGES
     a bank                      --bank BANK, by its own captions or by those of any of these lists
 
 Scores are cosines by default: the mean is made a unit vector again, as in `meanP`, the form of CLIP4Clip
@@ -22,7 +24,6 @@ named in the report. Numbers compare with published ones where none is.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,15 +38,21 @@ from torch.nn import functional as F
 from backbones.text import text_embeddings
 from backbones.weights import LoadedClip, load_clip
 from decoders.precision import pick_device
-from finetune.captioned_lists import captioned_clips
-from finetune.captioned_sets import CaptionedSet, captioned_set, with_captions
+from finetune.captioned_sets import (
+    CaptionedSet,
+    as_paragraphs,
+    captioned_clips,
+    captioned_set,
+    with_captions,
+)
 from finetune.config import RetrievalConfig
 from finetune.encoding import backbone_of, bank_clips, stated, title_of, vectors_of
 from finetune.ranks import RECALLS, ranks, summary
 from finetune.video_vectors import Vectors
 from storage import Bank
 from training.run import write_json
-from video import Clip, InputError, list_clips
+from video import Clip
+from video.inputs import places_below
 
 TEXTS = 256
 """Captions that are encoded at once."""
@@ -90,6 +97,8 @@ def sets_of(config: RetrievalConfig, bank: Bank | None) -> list[CaptionedSet]:
             clips = captioned_clips(source, root=config.root, there=bank is None)
         if config.captions:
             clips = with_captions(clips, texts, source=source, captions=config.captions)
+        if config.paragraphs:
+            clips = as_paragraphs(clips)
         if config.sources:
             places = banked if bank is not None else places_of(clips, config.root, source)
         sets.append(
@@ -102,10 +111,7 @@ def places_of(clips: Sequence[Clip], root: str, source: str) -> list[Clip] | Non
     """The videos among which those of a list of ids are; None where the list says itself."""
     if all(clip.path for clip in clips):
         return None
-    try:
-        return list_clips(root or str(Path(source).expanduser().parent))
-    except InputError as error:
-        raise InputError(f"{source} names videos by id; say with --root where they are: {error}") from error
+    return places_below(root, source)
 
 
 def encoded_texts(clip: LoadedClip, sets: Sequence[CaptionedSet], console: Console) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ class ExtractConfig:
     """One extraction: which videos, seen by which tower, how often, kept where."""
 
     source: str
-    """Folder of class folders, list file (txt or csv), or webdataset tar pattern."""
+    """Folder of class folders, list file (txt or csv), captions as COCO, Flickr30K, MSR-VTT and DiDeMo
+    distribute them, or webdataset tar pattern."""
     bank: str = ""
     """Folder or URL (s3://...) of the bank; made if it does not exist, completed if it does."""
     shelf: str = ""
@@ -27,7 +28,8 @@ class ExtractConfig:
     redo: str = ""
     """Text file with a clip's key on each line: these clips are extracted anew."""
     root: str = ""
-    """Folder that the paths of a list file are relative to; by default the list's own."""
+    """Folder that the paths of a list file are relative to, or below which what captions name is found; by
+    default the list's own."""
     split: str = ""
     """Name of the split for clips whose listing names none, e.g. train or val."""
     limit: int = 0

@@ -2,7 +2,8 @@
 
 import pytest
 
-from finetune.captioned_sets import captioned_set, with_captions
+from finetune.captioned_sets import as_paragraphs, captioned_clips, captioned_set, with_captions
+from tests.small_captions import write_ids
 from video import Clip, InputError
 
 
@@ -26,21 +27,6 @@ def test_an_id_is_a_videos_name():
     )
 
 
-def test_the_nearer_name_wins():
-    assert keys_of(["video7"], ["small/video7.mp4", "video7.mp4"])[0] == ["video7.mp4"]
-    assert keys_of(["small/video7.mp4"], ["small/video7.mp4", "video7.mp4"])[0] == ["small/video7.mp4"]
-    assert keys_of(["video7.webm"], ["video7.mp4", "video7.webm"])[0] == ["video7.webm"]
-    assert keys_of(["MSRVTT/all/video7.mp4"], ["all/video7.mp4"])[0] == ["all/video7.mp4"]
-    assert keys_of(["test.tar/video7", "video8.a"], ["video8.a.mp4", "test.tar/video7.mp4"])[0] == [
-        "test.tar/video7.mp4",
-        "video8.a.mp4",
-    ]
-
-
-def test_other_folders_are_other_videos():
-    assert keys_of(["cats/1.mp4", "dogs/1.mp4"], ["dogs/1.mp4"]) == (["dogs/1.mp4"], ["cats/1.mp4"])
-
-
 def test_what_is_found_says_where():
     [clip] = set_of(
         clips("video7", captions=("one", "two"), split="test"),
@@ -49,14 +35,6 @@ def test_what_is_found_says_where():
     assert clip == Clip(
         key="a.tar/video7.mp4", path="/a.tar", offset=512, size=9, captions=("one", "two"), split="test"
     )
-
-
-def test_two_videos_of_one_name():
-    with pytest.raises(InputError, match=r"one video called 'video7', found a/video7.mp4 and b/video7.mp4"):
-        keys_of(["video7"], ["a/video7.mp4", "b/video7.mp4"])
-    assert keys_of(["video8"], ["a/video7.mp4", "b/video7.mp4", "video8.mp4"])[1] == []
-    with pytest.raises(InputError, match=r"expected every video once, found 'video7.mp4' under two names"):
-        keys_of(["video7", "video7.mp4"], ["video7.mp4"])
 
 
 def test_none_of_the_videos():
@@ -110,3 +88,37 @@ def test_only_clips_that_are_known():
     assert [clip.key for clip in found.absent] == ["b"]
     with pytest.raises(InputError, match=r"found none of 3 \(such as a\); a bank's clips are matched by"):
         set_of(clips("a", "b", "c")).where(set())
+
+
+def test_all_captions_of_a_video_as_a_paragraph():
+    listed = clips("a", captions=("a dog runs.", "it sits.")) + clips("b", captions=())
+    assert [clip.captions for clip in as_paragraphs(listed)] == [("a dog runs. it sits.",), ()]
+
+
+def test_lists_of_ids_have_no_paths_and_others_are_listed_as_everywhere(tmp_path):
+    write_ids(tmp_path / "ids.csv", ["video0"])
+    assert [(clip.key, clip.path) for clip in captioned_clips(str(tmp_path / "ids.csv"))] == [("video0", "")]
+    (tmp_path / "a.csv").write_text("path,caption,video_id\na.mp4,one,7\na.mp4,two,7\n")
+    [clip] = captioned_clips(str(tmp_path / "a.csv"), there=False)
+    assert (clip.key, clip.captions, clip.attributes) == ("a.mp4", ("one", "two"), {"video_id": "7"})
+    assert clip.path
+    (tmp_path / "b.csv").write_text("a b.mp4 3\nc.mp4 0\n")
+    assert {clip.key for clip in captioned_clips(str(tmp_path / "b.csv"), there=False)} == {
+        "a b.mp4",
+        "c.mp4",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name,what\nvideo1,a cat\n", "or with path and caption, found 'name', 'what'; name the columns so"),
+        ("", "found an empty file"),
+        (None, "found nothing"),
+    ],
+)
+def test_a_table_without_the_columns(tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputError, match=said):
+        captioned_clips(str(tmp_path / "a.csv"))

@@ -19,7 +19,7 @@ from finetune.captioned_sets import CaptionedSet
 from finetune.config import RetrievalConfig
 from finetune.retrieval import main, retrieval, score
 from tests.encoded_banks import encode_bank
-from tests.small_captions import write_1k_a, write_annotation, write_ids
+from tests.small_captions import write_1k_a, write_annotation, write_didemo, write_ids
 from tests.small_clips import small_model, write_folder
 from tests.small_extractions import draw_clip, quiet
 from video import Clip, InputError, Sampling, ViewPlan, decode_views, list_clips
@@ -128,6 +128,19 @@ def test_every_list_gives_the_textbooks_answer(lab, expected, tmp_path, options,
     assert {way: one[way] for way in WAYS} == by_the_book(expected, list(chosen), each)
     assert counts(report) == [len(chosen), len(chosen) * each, 0, 0, 0]
     assert json.loads((tmp_path / "retrieval.json").read_text()) == report
+
+
+def test_didemos_paragraphs(lab, tmp_path):
+    path = write_didemo(tmp_path / "test_data.json", {f"{name}.avi": TEXTS[name] for name in NAMES})
+    options = {"sources": (str(path),), "split": "test"}
+    apart = retrieval(config_of(lab, tmp_path / "apart", **options))
+    whole = retrieval(config_of(lab, tmp_path / "whole", paragraphs=True, **options))
+    assert counts(apart) == [5, 15, 0, 0, 0]
+    assert counts(whole) == [5, 5, 0, 0, 0]
+    rows = [f"{name},{' '.join(TEXTS[name])}" for name in NAMES]
+    (tmp_path / "joined.csv").write_text("\n".join(["video_id,sentence", *rows]) + "\n")
+    joined = retrieval(config_of(lab, tmp_path / "joined", sources=(str(tmp_path / "joined.csv"),)))
+    assert all(joined["sets"][0][way] == whole["sets"][0][way] for way in WAYS)
 
 
 def test_a_bank_gives_what_its_videos_give(lab, tmp_path):

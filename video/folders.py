@@ -1,7 +1,10 @@
 """Listing a folder: class folders, a flat folder, or train/val/test folders with either inside.
 
 The names of the class folders, sorted, are the classes; a video may lie at any depth below its class folder.
-Nothing is opened and no file is stat-ed: the type of an entry comes with the directory read itself, so a
+ImageNet's class folders get their names in words, and its flat validation images their classes, where the
+files that come with it say them (`video.imagenet`).
+
+No video is opened and no file is stat-ed: the type of an entry comes with the directory read itself, so a
 million files cost about ten seconds on a local disk.
 """
 
@@ -11,6 +14,7 @@ from collections.abc import Iterator
 from video.clip import Clip
 from video.errors import InputError
 from video.extensions import is_media, kinds
+from video.imagenet import synset_labels, validation_classes
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
@@ -19,20 +23,24 @@ def list_folder(folder: str) -> Iterator[Clip]:
     """Every video and image below `folder`, sorted by path.
 
     Raises:
-        InputError: the folder holds no video.
+        InputError: the folder holds no video; ImageNet's files do not fit its images.
     """
     names = sorted(_walk(folder, ""))
     if not names:
         raise InputError(_nothing_in(folder))
     tops = {name.split("/", 1)[0] for name in names if "/" in name}
     depth = 1 if tops and all(top.lower() in SPLITS for top in tops) else 0
-    classes = sorted({_class_of(name, depth) for name in names} - {""})
-    labels = {name: (index, name) for index, name in enumerate(classes)}
-    return (_clip(folder, name, depth, labels) for name in names)
+    solved = validation_classes(folder, names)
+    classes = sorted({solved.get(name) or _class_of(name, depth) for name in names} - {""})
+    labels = synset_labels(folder, classes) or {name: (index, name) for index, name in enumerate(classes)}
+    return (
+        _clip(folder, name, depth, labels.get(solved.get(name) or _class_of(name, depth), (-1, "")))
+        for name in names
+    )
 
 
-def _clip(folder: str, name: str, depth: int, labels: dict[str, tuple[int, str]]) -> Clip:
-    label, class_name = labels.get(_class_of(name, depth), (-1, ""))
+def _clip(folder: str, name: str, depth: int, labelled: tuple[int, str]) -> Clip:
+    label, class_name = labelled
     split = name.split("/", 1)[0] if depth and "/" in name else ""
     path = os.path.join(folder, name)
     return Clip(

@@ -1,4 +1,4 @@
-"""From what a user names to a list of clips: a folder, a list file, or webdataset tars.
+"""From what a user names to a list of clips: a folder, a list, a data set's captions, or webdataset tars.
 
 Listing opens no video: it costs a directory walk, one pass over a list, or the headers of the tars, and a
 clip that is missing or broken is found, and recorded with its reason, when its turn comes.
@@ -9,6 +9,8 @@ import os
 import re
 from collections.abc import Iterator
 
+from video.by_name import placed
+from video.captions import is_captions, read_captions
 from video.clip import Clip
 from video.errors import InputError
 from video.extensions import is_media
@@ -30,10 +32,11 @@ def iter_clips(source: str, *, root: str = "", there: bool = True) -> Iterator[C
     """The clips of a source, each with a unique key, in a fixed order; for a million of them.
 
     Args:
-        source: a folder; a list file (.txt, .csv, .tsv, .lst); a pattern of tars, local or URL, with braces
-            ("shards/{000..099}.tar") or, if local, wildcards; or a single video.
+        source: a folder; a list file (.txt, .csv, .tsv, .lst); a data set's captions (`video.captions`); a
+            pattern of tars, local or URL, with braces ("shards/{000..099}.tar") or, if local, wildcards; or a
+            single video.
         root: what a list's relative paths are relative to; by default the list's own folder, else the working
-        folder.
+            folder. For captions, the folder (or tars) below which their clips are found by name.
         there: whether the videos of a list should be on this machine; if not, only their names are wanted.
 
     Raises:
@@ -41,6 +44,8 @@ def iter_clips(source: str, *, root: str = "", there: bool = True) -> Iterator[C
             read or comes twice; says where and what to do.
     """
     path = os.path.expanduser(local_path(source))
+    if os.path.isfile(path) and is_captions(path):
+        return _captioned(path, root, there)
     if root and not os.path.isdir(root):
         raise InputError(
             f"expected a folder as root; found {_what_is(root)} at {root}; correct it or leave it out"
@@ -63,9 +68,28 @@ def iter_clips(source: str, *, root: str = "", there: bool = True) -> Iterator[C
     if path.lower().endswith(LIST_EXTENSIONS):
         return list_file(path, root=root, there=there)
     raise InputError(
-        f"expected a folder, a list file ({', '.join(LIST_EXTENSIONS)}) or a .tar; found {source!r}; "
-        "name a list so that its extension says what it is"
+        f"expected a folder, a list file ({', '.join(LIST_EXTENSIONS)}), captions (.json, .jsonl, "
+        f".token) or a .tar; found {source!r}; name a list so that its extension says what it is"
     )
+
+
+def places_below(root: str, source: str) -> list[Clip]:
+    """The files among which those that a list names are looked for: below root, or the list's own folder.
+
+    Raises InputError where there is none.
+    """
+    try:
+        return list_clips(root or os.path.dirname(os.path.abspath(os.path.expanduser(source))))
+    except InputError as error:
+        raise InputError(f"{source} names videos by id; say with --root where they are: {error}") from error
+
+
+def _captioned(path: str, root: str, there: bool) -> Iterator[Clip]:
+    clips = read_captions(path)
+    if not there:
+        return iter(clips)
+    folder = root or os.path.dirname(os.path.abspath(path))
+    return iter(placed(clips, places_below(root, path), source=path, folder=folder))
 
 
 def _tars(pattern: str) -> Iterator[Clip]:
