@@ -4,11 +4,11 @@
     val/ILSVRC2012_val_00000001.JPEG          flat; the class stands in LOC_val_solution.csv
     LOC_synset_mapping.txt                    n01440764 tench, Tinca tinca
 
-These files lie beside the images or in a folder above (`ILSVRC/Data/CLS-LOC/train` has four). A class's number
-is its line in the mapping, also where only some classes are there, and its name the first of its synonyms.
-Other names in the same form, such as CoOp's classnames.txt, which tells the two cranes apart, go first. Without
-a mapping WordNet ids are names like others. ILSVRC2012_validation_ground_truth.txt numbers classes in the order
-of a Matlab file, and is not read.
+These files lie beside the images or in a folder above (`ILSVRC/Data/CLS-LOC/train` has four). A class's
+number is its line in the mapping, also where only some classes are there, and its name the first of its
+synonyms. Other names in the same form, such as CoOp's classnames.txt, which tells the two cranes apart, go
+first. Without a mapping WordNet ids are names like others. ILSVRC2012_validation_ground_truth.txt numbers
+classes in the order of a Matlab file, and is not read.
 """
 
 import csv
