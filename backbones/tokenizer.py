@@ -40,6 +40,19 @@ class Tokenizer:
             )
         return tokens
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of byte pairs of open_clip's own vocabulary, none of them special; spaces are one each.
+
+        Raises BackboneError where the text tower has another tokenizer.
+        """
+        if self._encode is None:
+            self._encode = self._build()
+        if not isinstance(self._encode, SimpleTokenizer):
+            raise BackboneError(
+                "expected byte pairs of open_clip's own vocabulary to be read back, found others"
+            )
+        return self._encode.decode(tokens).strip()
+
     def _build(self) -> Callable[..., Tensor]:
         length = self.text_cfg.get("context_length", DEFAULT_CONTEXT_LENGTH)
         options = dict(self.text_cfg.get("tokenizer_kwargs") or {})

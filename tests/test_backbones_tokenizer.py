@@ -30,6 +30,13 @@ def test_tokens_beyond_the_vocabulary_are_refused():
         Tokenizer({"vocab_size": 100})("a cat")
 
 
+def test_words_are_read_back():
+    tokenizer = Tokenizer({})
+    tokens = tokenizer("Zwölf  Boxkämpfer.")[0].tolist()
+    assert tokenizer.decode(tokens[1 : tokens.index(49407)]) == "zwölf boxkämpfer ."
+    assert Tokenizer({}).decode([]) == ""
+
+
 def test_nothing_is_loaded_before_the_first_call():
     tokenizer = Tokenizer({"hf_tokenizer_name": "no/such-tokenizer"})
     with pytest.raises(BackboneError, match="could not get the tokenizer no/such-tokenizer"):

@@ -1,0 +1,64 @@
+"""The visual-grounded generation decoder: what is seen, or the answer to a question, token by token.
+
+The blocks of the alignment decoder, but a token sees only those before it. Words are told by their
+likeness to the table of tokens itself (tied weights), so they add nothing to its 25 million parameters.
+"""
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from decoders.omnivl.blocks import LookingBlocks
+from decoders.omnivl.config import HeadsConfig
+from decoders.omnivl.memory import Memory
+from decoders.omnivl.vocabulary import WORDS, Vocabulary, begun_with, text_mask
+
+
+class GenerationDecoder(nn.Module):
+    """Texts written while looking; a `vocabulary` of the table's rows."""
+
+    def __init__(self, config: HeadsConfig, table: nn.Embedding, vocabulary: Vocabulary = WORDS) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.blocks = LookingBlocks(config, config.generate_layers, table)
+
+    def states(
+        self,
+        memory_tokens: Float[Tensor, "N S D"],
+        memory_mask: Bool[Tensor, "N S"] | None,
+        tokens: Int[Tensor, "N L"],
+    ) -> Float[Tensor, "N L D"]:
+        """What is known at each token, whatever the text began with; a later token never changes it."""
+        begun = begun_with(tokens, self.vocabulary.begin)
+        return self.blocks(begun, None, Memory(memory_tokens, memory_mask))
+
+    def words(self, states: Float[Tensor, "N L D"]) -> Float[Tensor, "N L W"]:
+        """Logits of the token that follows."""
+        return F.linear(states, self.blocks.words.table.weight)
+
+    def logits(
+        self,
+        memory_tokens: Float[Tensor, "N S D"],
+        memory_mask: Bool[Tensor, "N S"] | None,
+        tokens: Int[Tensor, "N L"],
+    ) -> Float[Tensor, "N L W"]:
+        """Logits of the token that follows each."""
+        return self.words(self.states(memory_tokens, memory_mask, tokens))
+
+    def losses(
+        self, memory: Memory, tokens: Int[Tensor, "N L"], *, smoothing: float = 0.0
+    ) -> tuple[Float[Tensor, " N"], Int[Tensor, " N"]]:
+        """Of each text: its tokens' cross-entropies in all, and how many they are, EOT among them. Sums of
+        both, over all processes, make a mean. Without smoothing the first is minus the log-likelihood.
+        """
+        logits = self.words(self.states(*memory, tokens)[:, :-1])
+        wanted = text_mask(tokens, self.vocabulary.end)[:, 1:]
+        each = F.cross_entropy(
+            rearrange(logits, "n l w -> (n l) w").float(),
+            rearrange(tokens[:, 1:], "n l -> (n l)"),
+            reduction="none",
+            label_smoothing=smoothing,
+        )
+        return torch.where(wanted, each.view_as(wanted), 0.0).sum(dim=1), wanted.sum(dim=1)

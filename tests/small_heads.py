@@ -1,0 +1,24 @@
+"""OmniVL's heads in small, and something for them to look at."""
+
+import torch
+from torch.nn import functional as F
+
+from decoders.draws import seeded
+from decoders.omnivl.config import HeadsConfig
+from decoders.omnivl.heads import OmniVLHeads
+from decoders.omnivl.visual import VisualOut
+
+SMALL = HeadsConfig(width=16, heads=2, embed=8, text_layers=2, align_layers=2, generate_layers=2, context=12)
+
+
+def small_heads(seed=0):
+    with seeded(seed):
+        return OmniVLHeads(SMALL)
+
+
+def drawn_visual(count, tokens=5, *, seed=0, mask=None):
+    stream = torch.Generator().manual_seed(seed)
+    embedding = F.normalize(torch.randn(count, SMALL.embed, generator=stream), dim=-1)
+    return VisualOut(
+        embedding=embedding, tokens=torch.randn(count, tokens, SMALL.width, generator=stream), mask=mask
+    )
