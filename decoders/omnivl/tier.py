@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from decoders.omnivl.order import SampleOrder
+from decoders.omnivl.order import Piece, SampleOrder
 from decoders.omnivl.samples import Samples
 from decoders.omnivl.schedule import Kind
 
@@ -21,9 +21,10 @@ class Tier(Protocol):
         """A new module from a piece's inputs to VisualOut, weights drawn from torch's current generator."""
         ...
 
-    def batches(self, order: SampleOrder, steps: range) -> Generator[list[Any], None, None]:
-        """For each step of the order's kind the inputs of its pieces, on the device, made ahead; none of them
-        may be changed. Closing it leaves no thread and no process.
+    def batches(self, order: SampleOrder, steps: range) -> Generator[list[tuple[Piece, Any]], None, None]:
+        """For each step of the order's kind its pieces and their inputs, on the device, made ahead; none of
+        them may be changed. Where a sample cannot be had, its piece says the number of that which stands in
+        for it, whose text is the right one. Closing it leaves no thread and no process.
         """
         ...
 
