@@ -1,8 +1,8 @@
 """What is to be retrieved: the clips of a list that have captions, and where these clips are.
 
 Lists of captions (`video.captions`) name videos and say nothing of files; `video.by_name` looks for them
-below a folder, or among the keys of a bank. What is not there is counted and named, never dropped in silence, since
-every video that is missing makes the task easier.
+below a folder, or among the keys of a bank. What is not there is counted and named, never dropped in
+silence, since every video that is missing makes the task easier.
 """
 
 from collections.abc import Collection, Iterable, Sequence

@@ -5,7 +5,6 @@ likeness to the table of tokens itself (tied weights), so they add nothing to it
 """
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,7 +33,7 @@ class GenerationDecoder(nn.Module):
         begun = begun_with(tokens, self.vocabulary.begin)
         return self.blocks(begun, None, Memory(memory_tokens, memory_mask))
 
-    def words(self, states: Float[Tensor, "N L D"]) -> Float[Tensor, "N L W"]:
+    def words(self, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N W"]:
         """Logits of the token that follows."""
         return F.linear(states, self.blocks.words.table.weight)
 
@@ -52,13 +51,14 @@ class GenerationDecoder(nn.Module):
     ) -> tuple[Float[Tensor, " N"], Int[Tensor, " N"]]:
         """Of each text: its tokens' cross-entropies in all, and how many they are, EOT among them. Sums of
         both, over all processes, make a mean. Without smoothing the first is minus the log-likelihood.
+
+        Only tokens that count are compared with the table: pads are most of a batch, the table most of the
+        work.
         """
-        logits = self.words(self.states(*memory, tokens)[:, :-1])
         wanted = text_mask(tokens, self.vocabulary.end)[:, 1:]
+        states = self.states(*memory, tokens)[:, :-1][wanted]
         each = F.cross_entropy(
-            rearrange(logits, "n l w -> (n l) w").float(),
-            rearrange(tokens[:, 1:], "n l -> (n l)"),
-            reduction="none",
-            label_smoothing=smoothing,
+            self.words(states).float(), tokens[:, 1:][wanted], reduction="none", label_smoothing=smoothing
         )
-        return torch.where(wanted, each.view_as(wanted), 0.0).sum(dim=1), wanted.sum(dim=1)
+        losses = torch.zeros(wanted.shape, device=each.device).masked_scatter(wanted, each)
+        return losses.sum(dim=1), wanted.sum(dim=1)

@@ -5,9 +5,9 @@ learned positions. What that adds begins at zero, so a block of CLIP that is wra
 frame repeated T times gives in each frame what the image gives. For an image (T = 1) it is skipped, not run:
 its parameters then have no gradient at all, where one of zeros would still let AdamW decay them.
 
-CLS takes no part in it. TimeSformer has one CLS for the clip, which it copies to all frames for the attention
-in space and averages after it; here each frame has its own, as in a bank, and who reads the last block averages
-them once. So a frame's CLS sees time through the patches of its frame.
+CLS takes no part in it. TimeSformer has one CLS for the clip, which it copies to all frames for the
+attention in space and averages after it; here each frame has its own, as in a bank, and who reads the last
+block averages them once. So a frame's CLS sees time through the patches of its frame.
 
 Attention over time costs T scores a patch, where that in space costs P: its price is its projections, a third
 of a block's arithmetic more.

@@ -7,7 +7,7 @@ that were trained on one load strictly into the other.
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -22,3 +22,8 @@ class VisualOut:
     CLS of each first: a frame repeated T times is looked at as the image is."""
     mask: Bool[Tensor, "N S"] | None = None
     """True where there is a token; None where all are."""
+
+    def rows(self, rows: Int[Tensor, " n"]) -> "VisualOut":
+        """Some of them, or some several times."""
+        mask = None if self.mask is None else self.mask[rows]
+        return VisualOut(embedding=self.embedding[rows], tokens=self.tokens[rows], mask=mask)

@@ -35,6 +35,16 @@ class Texts:
     same: Int64[Tensor, " N"]
     """Equal numbers mean equal texts."""
 
+    def to(self, device: torch.device) -> "Texts":
+        """The same on a device."""
+        return Texts(
+            tokens=self.tokens.to(device),
+            ids=self.ids.to(device),
+            classes=self.classes.to(device),
+            prompts=self.prompts.to(device),
+            same=self.same.to(device),
+        )
+
     def __getitem__(self, rows: slice) -> "Texts":
         """Those of some samples."""
         return Texts(
