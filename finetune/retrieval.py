@@ -17,7 +17,7 @@ frames' cosines, by which a zero-shot classification ranks its classes. The mean
 frames differ, so a video of many scenes then stands further behind for every caption, whatever it shows; that
 is why cosines are the default. From video to text both give the same order.
 
-Recall at 1, 5 and 10, median and mean rank both ways; `finetune.ranks` says how ranks and ties are counted.
+Recall at 1, 5 and 10, median and mean rank both ways; `decoders.ranks` says how ranks and ties are counted.
 Videos that are missing, or were not decoded, take no part and nor do their captions: they are counted, and
 named in the report. Numbers compare with published ones where none is.
 """
@@ -38,6 +38,7 @@ from torch.nn import functional as F
 from backbones.text import text_embeddings
 from backbones.weights import LoadedClip, load_clip
 from decoders.precision import pick_device
+from decoders.ranks import RECALLS, ranks, summary
 from finetune.captioned_sets import (
     CaptionedSet,
     as_paragraphs,
@@ -47,7 +48,6 @@ from finetune.captioned_sets import (
 )
 from finetune.config import RetrievalConfig
 from finetune.encoding import backbone_of, bank_clips, stated, title_of, vectors_of
-from finetune.ranks import RECALLS, ranks, summary
 from finetune.video_vectors import Vectors
 from storage import Bank
 from training.run import write_json

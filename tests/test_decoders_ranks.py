@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from finetune.ranks import ranks, summary
+from decoders.ranks import ranks, summary
 
 
 def of_scores(scores, owners, **options):
