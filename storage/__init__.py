@@ -9,11 +9,10 @@ from storage.clip_table import (
     WRITTEN,
     ClipTable,
     clips_table,
-    distinct_labels,
-    lacking,
     unwritten,
 )
 from storage.commit import ShardRecord
+from storage.enrolment import distinct_labels, lacking
 from storage.errors import (
     BankBusy,
     BankError,
@@ -34,6 +33,7 @@ from storage.layout import (
     array_name,
     derived_blocks,
     part_layouts,
+    pooled_name,
     row_bytes,
     weight_name,
 )
@@ -123,6 +123,7 @@ __all__ = [
     "live_run",
     "open_place",
     "part_layouts",
+    "pooled_name",
     "quantize_map",
     "quantize_tokens",
     "row_bytes",

@@ -1,10 +1,12 @@
 """The tables of a bank, as parquet: the listing of what was asked for, and the facts of what became of it.
 
 The listing (`clips/00000.parquet`, ...) gives every clip its rows once and for all; later listings add to
-it. Two clips with the same content share rows: stored once, listed twice. The facts (`shards/*.parquet`,
-one file per shard) have one line per row slot, written or not, with the reason if not. The *clip table* is
-the listing joined with the facts. Nothing in them depends on when or where a row was made, so equal work
-gives equal bytes.
+it. Two clips with the same content share rows: stored once, listed twice. Its column `frames` is in a file
+only where a clip's rows have another T than the spec's, so a bank of videos alone is the same, byte for byte,
+as if there could be no others; in memory it is always there. The facts (`shards/*.parquet`, one file per
+shard) have one line per row slot, written or not, with the reason if not. The *clip table* is the listing
+joined with the facts. Nothing in them depends on when or where a row was made, so equal work gives equal
+bytes.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -19,8 +21,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-
-from storage.errors import ListingConflict
 
 ClipTable: TypeAlias = pa.Table
 """A clip table or a part of it, for rooms that read columns and need not know of parquet."""
@@ -52,6 +52,7 @@ LISTING = pa.schema(
         ("offset", pa.int64()),
         ("size", pa.int64()),
         ("bytes", pa.int64()),
+        ("frames", pa.int32()),
     ]
 )
 
@@ -96,7 +97,8 @@ def clips_table(lines: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Clips to enrol, about 100 bytes each.
 
     Args:
-        lines: a mapping per clip with the columns of CLIPS; `bytes` may be left out. Taken as they come.
+        lines: a mapping per clip with the columns of CLIPS; `bytes` may be left out, and `frames` of clips
+            whose rows have the spec's T. Taken as they come.
     """
     left = iter(lines)
     groups = iter(lambda: list(islice(left, CLIPS_AT_ONCE)), [])
@@ -107,11 +109,11 @@ def clips_batch(lines: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
     """Some clips' lines as columns."""
     unknown = lines[0].keys() - set(CLIPS.names)
     assert not unknown, f"no such columns: {sorted(unknown)}"
-    columns = {
-        name: [line[name] for line in lines] for name in CLIPS.names if name not in ("attributes", "bytes")
-    }
+    plain = [name for name in CLIPS.names if name not in ("attributes", "bytes", "frames")]
+    columns = {name: [line[name] for line in lines] for name in plain}
     columns["attributes"] = [list(line["attributes"].items()) for line in lines]
     columns["bytes"] = [line.get("bytes", -1) for line in lines]
+    columns["frames"] = [line.get("frames") for line in lines]
     return pa.RecordBatch.from_pydict(columns, CLIPS)
 
 
@@ -122,8 +124,11 @@ def to_parquet(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def from_parquet(data: bytes, schema: pa.Schema) -> pa.Table:
+def from_parquet(data: bytes, schema: pa.Schema, absent: Mapping[str, int] | None = None) -> pa.Table:
     """The table in a parquet file's bytes.
+
+    Args:
+        absent: last columns of the schema that a file may lack, to what all lines have then.
 
     Raises:
         ValueError: it is none of this schema, or would unpack to an absurd size.
@@ -135,7 +140,11 @@ def from_parquet(data: bytes, schema: pa.Schema) -> pa.Table:
         )
         if unpacked > MAX_TABLE_BYTES:
             raise ValueError(f"it would unpack to {unpacked} bytes")
-        return file.read().cast(schema)
+        table = file.read()
+        for name, value in (absent or {}).items():
+            if name not in table.column_names:
+                table = table.append_column(name, pa.array(np.full(table.num_rows, value, np.int32)))
+        return table.cast(schema)
     except (OSError, pa.ArrowException) as error:
         raise ValueError(str(error)) from error
 
@@ -157,11 +166,11 @@ def joined(listing: pa.Table, facts: pa.Table, views: int) -> pa.Table:
     place = np.searchsorted(have, wanted)
     found = place < len(have)
     found[found] = have[place[found]] == wanted[found]
-    clips = listing.select([name for name, _ in LABELLING]).take(
+    clips = listing.select([*(name for name, _ in LABELLING), "frames"]).take(
         np.repeat(np.arange(len(first)), views)[found]
     )
     rows = facts.take(place[found])
-    columns = {"row": rows["row"], "view": rows["view"]}
+    columns = {"row": rows["row"], "view": rows["view"], "frames": clips["frames"]}
     columns |= {name: clips[name] for name in clips.column_names}
     columns |= {name: rows[name] for name in rows.column_names[2:]}
     return pa.table(columns)
@@ -180,76 +189,3 @@ def end_of_rows(listing: pa.Table, views: int) -> int:
 def covers(listing: pa.Table, facts: pa.Table, views: int) -> bool:
     """Whether a listing reaches as far as facts do."""
     return facts.num_rows == 0 or int(np.asarray(facts["row"]).max()) < end_of_rows(listing, views)
-
-
-def check_labels(have: pa.Table, more: pa.Table) -> None:
-    """Refuse a listing in which a label of the bank means another class.
-
-    Raises:
-        ListingConflict: the first such label, with both names.
-    """
-    names = dict(distinct_labels(have))
-    for label, name in distinct_labels(more):
-        known = names.setdefault(label, name)
-        if known != name:
-            raise ListingConflict(
-                f"label {label} is class {known!r} in the bank but {name!r} in this listing; "
-                "list the classes in the same order as before, or start another bank"
-            )
-
-
-def distinct_labels(table: pa.Table) -> list[tuple[int, str]]:
-    """The (label, class name) pairs of a table, label -1 (none) left out, ascending."""
-    labelled = table.filter(pc.field("label") >= 0)
-    pairs = labelled.group_by(["label", "class_name"]).aggregate([])
-    return sorted(zip(pairs["label"].to_pylist(), pairs["class_name"].to_pylist(), strict=True))
-
-
-def lacking(have: pa.Table, more: pa.Table) -> pa.Table:
-    """The clips of a table whose keys another one does not have, in their order."""
-    return more.filter(pc.invert(pc.is_in(more["key"], value_set=have["key"].combine_chunks())))
-
-
-def refuse_relabelling(have: pa.Table, more: pa.Table) -> None:
-    """A clip keeps the labels it was enrolled with: rows must not change their meaning under a reader.
-
-    Raises:
-        ListingConflict: the first clip that comes with others.
-    """
-    place = pc.index_in(more["key"], value_set=have["key"].combine_chunks())
-    names = ["key", "label", "class_name", "split"]
-    found = more.select(names).filter(pc.is_valid(place))
-    known = have.select(names).take(place.drop_null())
-    same = np.ones(found.num_rows, bool)
-    for name in names[1:]:
-        same &= pc.equal(found[name], known[name]).to_numpy()
-    if not same.all():
-        first = int(np.argmin(same))
-        key, *labels = found.slice(first, 1).to_pylist()[0].values()
-        _, *before = known.slice(first, 1).to_pylist()[0].values()
-        raise ListingConflict(
-            f"{key} has (label, class, split) {tuple(before)} in the bank but {tuple(labels)} in this "
-            "listing; list it as before, or start another bank"
-        )
-
-
-def with_rows(have: pa.Table, new: pa.Table, twins: Mapping[str, str], first: int, views: int) -> pa.Table:
-    """New clips with the rows they get: `views` each from `first` on, a twin those of its original.
-
-    Args:
-        have: the bank's listing.
-        new: clips that it lacks.
-        twins: key of a new clip to the key of one that is listed, or stands earlier in `new`.
-    """
-    shares = pc.is_in(new["key"], value_set=pa.array(list(twins), pa.string())).to_numpy()
-    rows = first + views * (np.cumsum(~shares) - 1)
-    if twins:
-        wanted = pa.array(sorted(set(twins.values())), pa.string())
-        row_of: dict[str, int] = {}
-        for keys, own in ((have["key"], have["row"].to_numpy()), (new["key"], rows)):
-            places = np.flatnonzero(pc.is_in(keys, value_set=wanted).to_numpy())
-            row_of |= zip(keys.take(places).to_pylist(), own[places].tolist(), strict=True)
-        for place in np.flatnonzero(shares):
-            key = new["key"][place].as_py()
-            rows[place] = row_of[key] = row_of[twins[key]]
-    return new.add_column(0, "row", pa.array(rows, pa.int64()))

@@ -120,7 +120,7 @@ def shard_of(name: str) -> tuple[int, int] | None:
 
 def belongs(name: str, shard: int, part: int) -> bool:
     """Whether a file of this name can be one of a shard's."""
-    chunk = rf"features/[a-z0-9_]+(/[a-z0-9_]+)?/c/{shard}(/0)+"
+    chunk = rf"features/(frames\d+/)?[a-z0-9_]+(/[a-z0-9_]+)?/c/{shard}(/0)+"
     return name == facts_name(shard, part) or re.fullmatch(chunk, name) is not None
 
 

@@ -5,13 +5,17 @@ with its own commit records; an array that is there in another type is refused, 
 once must read the same for ever.
 """
 
+from collections.abc import Collection
+
 from storage.errors import SpecMismatch
 from storage.layout import array_layouts, derived_blocks, part_shapes
 from storage.places.place import Place
 from storage.spec import BankSpec, Kept
 
 
-def grown(place: Place, have: BankSpec, want: BankSpec, *, grow: bool) -> BankSpec:
+def grown(
+    place: Place, have: BankSpec, want: BankSpec, *, grow: bool, lengths: Collection[int] = ()
+) -> BankSpec:
     """The bank's spec once it keeps all that is asked for; `have` itself where it does already.
 
     Args:
@@ -19,13 +23,14 @@ def grown(place: Place, have: BankSpec, want: BankSpec, *, grow: bool) -> BankSp
         have: its spec.
         want: what is asked for, in one part.
         grow: whether a part may be added.
+        lengths: T of rows that there are beside the spec's.
 
     Raises:
         SpecMismatch: an array is kept in another type, or something is missing and `grow` is not set.
     """
     asked = want.kept[0]
-    kept = {layout.name: layout.dtype for layout in array_layouts(have)}
-    wanted = {name: dtype for name, (_, dtype) in part_shapes(want, asked).items()}
+    kept = {layout.name: layout.dtype for layout in array_layouts(have, lengths)}
+    wanted = wanted_arrays(want, lengths)
     other = [name for name, dtype in wanted.items() if kept.get(name, dtype) != dtype]
     if other:
         name = other[0]
@@ -50,12 +55,18 @@ def lacks_attention(have: BankSpec, asked: Kept) -> bool:
     return asked.attention == "derived" and not set(asked.blocks) <= set(derived_blocks(have))
 
 
-def needed_parts(have: BankSpec, want: BankSpec) -> tuple[int, ...]:
+def wanted_arrays(want: BankSpec, lengths: Collection[int]) -> dict[str, str]:
+    """Names and types of the arrays that are asked for, at the spec's T and at others."""
+    shapes = [part_shapes(want, want.kept[0], frames) for frames in (want.frames, *lengths)]
+    return {name: dtype for some in shapes for name, (_, dtype) in some.items()}
+
+
+def needed_parts(have: BankSpec, want: BankSpec, lengths: Collection[int] = ()) -> tuple[int, ...]:
     """Numbers of the parts whose arrays are asked for, and of the first, which knows what became of each
     row.
     """
-    wanted = part_shapes(want, want.kept[0])
-    found = {layout.part for layout in array_layouts(have) if layout.name in wanted}
+    wanted = wanted_arrays(want, lengths)
+    found = {layout.part for layout in array_layouts(have, lengths) if layout.name in wanted}
     return tuple(sorted({0} | found))
 
 

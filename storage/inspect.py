@@ -62,6 +62,8 @@ def page(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield spaced(split_table(summary["splits"]))
     if summary["reasons"]:
         yield spaced(reason_table(summary["reasons"]))
+    if len(summary["lengths"]) > 1:
+        yield spaced(length_table(summary["lengths"]))
     yield spaced(part_table(summary["parts"]))
     yield spaced(array_table(summary["arrays"]))
     yield Text(NOTE, "dim")
@@ -144,6 +146,14 @@ def reason_table(reasons: Sequence[Mapping[str, Any]]) -> Table:
     table = plain_table(">rows", "outcome", "reason, and the first clip that has it")
     for line in reasons:
         table.add_row(f"{line['rows']:,}", line["outcome"], Text(f"{line['reason']} ({line['clip']})"))
+    return table
+
+
+def length_table(lengths: Mapping[str, Mapping[str, int]]) -> Table:
+    """Rows of each number of frames."""
+    table = plain_table(">frames a row", ">clips", ">rows written", ">size")
+    for frames, found in lengths.items():
+        table.add_row(frames, f"{found['clips']:,}", f"{found['rows']:,}", decimal(found["bytes"]))
     return table
 
 

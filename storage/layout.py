@@ -7,6 +7,7 @@
       features/block08/map_next        (rows, T-1, P, P)   frame t's patches over frame t+1's, t = 0..T-2
       features/block08/q, k            (rows, T, L, H, D)  in place of the maps, with attention=qk
       features/pooled                  (rows, T, E)        the tower's final embedding per frame
+      features/frames1/block08/out     (rows, 1, L, C)     the same of rows with another T, here images
       weights/block08/...              with attention=derived: what turns block 7's tokens into q and k
       clips/00000.parquet, .json       listing: which clip owns which rows, and its record
       shards/00042.json, .parquet      commit record of shard 42 and what became of its rows
@@ -16,13 +17,15 @@
 With int8, `out` has `out_token_scale` (rows, T, L) and `out_channel_scale` (rows, C) beside it, a uint8 map
 its `map_prev_scale` (rows, T-1, P); see `storage.quantize`.
 
-Inner chunk = one row of one array (what a training step reads). Shard = a fixed run of rows: unit of work,
-of writing and of commit. The fill value is NaN (of scales, where values are integers), so that even a reader
+Inner chunk = one row of one array (what a training step reads). Shard = a fixed run of rows, all of one T:
+unit of work, of writing and of commit. Arrays of every T count the same rows, and a shard has files only in
+those of its own. The fill value is NaN (of scales, where values are integers), so that even a reader
 that knows nothing of commit records sees absent rows as NaN and not as plausible zeros.
 """
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +53,8 @@ class ArrayLayout:
     """Shape of one row."""
     dtype: str
     """numpy's name of the element type, little-endian on disk."""
+    frames: int = 0
+    """T, frames of its rows."""
     part: int = 0
     """Which part of the bank keeps it."""
 
@@ -57,6 +62,11 @@ class ArrayLayout:
     def row_bytes(self) -> int:
         """Bytes of one row, without its checksum."""
         return math.prod(self.row_shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def plain_name(self) -> str:
+        """Its name without the folder of rows with another T than the spec's: what it holds."""
+        return re.sub(r"^features/frames\d+/", "features/", self.name)
 
     @property
     def fill_value(self) -> float | int:
@@ -68,9 +78,23 @@ class ArrayLayout:
         return "/".join([self.name, "c", str(shard), *["0"] * len(self.row_shape)])
 
 
-def array_name(block: int, tap: str) -> str:
-    """Name of the array that keeps `tap` (out, q, k, map_prev, map_next) of a block."""
-    return f"features/block{block:02d}/{tap}"
+def array_name(block: int, tap: str, frames: int | None = None) -> str:
+    """Name of the array that keeps `tap` (out, q, k, map_prev, map_next) of a block.
+
+    Args:
+        frames: T of its rows where it is not the spec's (`Bank.array_name` takes any).
+    """
+    return f"{folder(frames)}/block{block:02d}/{tap}"
+
+
+def pooled_name(frames: int | None = None) -> str:
+    """Name of the array of embeddings; `frames` as for `array_name`."""
+    return f"{folder(frames)}/pooled"
+
+
+def folder(frames: int | None) -> str:
+    """Where arrays lie whose rows have another T than the spec's; None: the spec's."""
+    return "features" if frames is None else f"features/frames{frames}"
 
 
 def weight_name(block: int, which: str) -> str:
@@ -78,29 +102,35 @@ def weight_name(block: int, which: str) -> str:
     return f"weights/block{block:02d}/{which}"
 
 
-def array_layouts(spec: BankSpec) -> tuple[ArrayLayout, ...]:
-    """Every array of rows of a bank with this spec; a later part brings only what earlier ones lack."""
+def array_layouts(spec: BankSpec, lengths: Iterable[int] = ()) -> tuple[ArrayLayout, ...]:
+    """Every array of rows of a bank with this spec; a later part brings only what earlier ones lack.
+
+    Args:
+        lengths: T of rows that there are beside the spec's.
+    """
     found: dict[str, ArrayLayout] = {}
     for part, kept in enumerate(spec.kept):
-        for name, (shape, dtype) in part_shapes(spec, kept).items():
-            found.setdefault(name, ArrayLayout(name=name, row_shape=shape, dtype=dtype, part=part))
+        for frames in (spec.frames, *sorted(set(lengths) - {spec.frames})):
+            for name, (shape, dtype) in part_shapes(spec, kept, frames).items():
+                layout = ArrayLayout(name=name, row_shape=shape, dtype=dtype, frames=frames, part=part)
+                found.setdefault(name, layout)
     return tuple(found.values())
 
 
-def part_shapes(spec: BankSpec, kept: Kept) -> Shapes:
-    """The arrays that a part needs, whether or not an earlier part brings them."""
+def part_shapes(spec: BankSpec, kept: Kept, frames: int) -> Shapes:
+    """The arrays that a part needs for rows of some frames, whether or not an earlier part brings them."""
     shapes: Shapes = {}
     for block in kept.token_blocks:
-        shapes |= token_shapes(spec, kept, block)
-        if block in kept.blocks and spec.frames > 1:  # a single frame has no neighbour
-            shapes |= attention_shapes(spec, kept, block)
-    return shapes | {POOLED: ((spec.frames, spec.backbone.embed), "float16")}
+        shapes |= token_shapes(spec, kept, block, frames)
+        if block in kept.blocks and frames > 1:  # a single frame has no neighbour
+            shapes |= attention_shapes(spec, kept, block, frames)
+    return shapes | {pooled_name(spec.other(frames)): ((frames, spec.backbone.embed), "float16")}
 
 
-def token_shapes(spec: BankSpec, kept: Kept, block: int) -> Shapes:
+def token_shapes(spec: BankSpec, kept: Kept, block: int, frames: int) -> Shapes:
     """A block's tokens, with their scales where they are integers."""
-    name, width = array_name(block, "out"), spec.backbone.width
-    shape = (spec.frames, spec.tokens, width)
+    name, width = array_name(block, "out", spec.other(frames)), spec.backbone.width
+    shape = (frames, spec.tokens, width)
     if kept.dtype == "float16":
         return {name: (shape, "float16")}
     return {
@@ -110,16 +140,16 @@ def token_shapes(spec: BankSpec, kept: Kept, block: int) -> Shapes:
     }
 
 
-def attention_shapes(spec: BankSpec, kept: Kept, block: int) -> Shapes:
+def attention_shapes(spec: BankSpec, kept: Kept, block: int, frames: int) -> Shapes:
     """What is kept of a block's attention."""
     if kept.attention == "qk":
         heads = spec.backbone.heads
-        shape = (spec.frames, spec.tokens, heads, spec.backbone.width // heads)
-        return {array_name(block, tap): (shape, "float16") for tap in ("q", "k")}
+        shape = (frames, spec.tokens, heads, spec.backbone.width // heads)
+        return {array_name(block, tap, spec.other(frames)): (shape, "float16") for tap in ("q", "k")}
     if kept.attention != "maps":
         return {}
-    shape = (spec.frames - 1, spec.patches, spec.patches)
-    names = [array_name(block, tap) for tap in MAPS]
+    shape = (frames - 1, spec.patches, spec.patches)
+    names = [array_name(block, tap, spec.other(frames)) for tap in MAPS]
     if kept.dtype == "float16":
         return {name: (shape, "float16") for name in names}
     return {name: (shape, "uint8") for name in names} | {
@@ -143,18 +173,19 @@ def derived_blocks(spec: BankSpec) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def part_layouts(spec: BankSpec, part: int) -> Iterator[ArrayLayout]:
-    """The arrays that a part brought."""
-    return (layout for layout in array_layouts(spec) if layout.part == part)
+def part_layouts(spec: BankSpec, part: int, frames: int = 0) -> list[ArrayLayout]:
+    """The arrays that a part brought for rows of `frames` frames (0: the spec's)."""
+    length = frames or spec.frames
+    return [found for found in array_layouts(spec, [length]) if (found.part, found.frames) == (part, length)]
 
 
 def row_bytes(spec: BankSpec) -> int:
-    """Bytes of one row over all arrays."""
+    """Bytes of one row of the spec's T over all arrays."""
     return sum(layout.row_bytes for layout in array_layouts(spec))
 
 
 def rows_per_shard(spec: BankSpec) -> int:
-    """A whole number of clips, with the largest array's file near 64 MiB, at most 64 rows."""
+    """A whole number of clips, with the largest array's file near 64 MiB at the spec's T, at most 64 rows."""
     largest = max(layout.row_bytes for layout in array_layouts(spec))
     rows = min(MAX_ROWS_PER_SHARD, max(1, SHARD_BYTES // largest))
     return max(1, rows // spec.views) * spec.views

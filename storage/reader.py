@@ -25,8 +25,8 @@ from storage.clip_table import FACTS, WRITTEN, covers, joined
 from storage.commit import OPENERS, ShardRecord, read_record, read_records
 from storage.errors import BankError, CorruptShard, MissingRow
 from storage.facts import read_facts
-from storage.layout import ArrayLayout, array_layouts, array_name, derived_blocks
-from storage.listing import listing_files, read_listing
+from storage.layout import ArrayLayout, array_layouts, array_name, derived_blocks, pooled_name
+from storage.listing import listing_files, read_lengths, read_listing
 from storage.manifest import read_manifest
 from storage.places.place import open_place
 from storage.quantize import decoded, scales_of
@@ -52,7 +52,6 @@ class Bank:
         self.manifest = read_manifest(self.place)
         self.spec: BankSpec = self.manifest.spec
         self.rows_per_shard = self.manifest.rows_per_shard
-        self.layouts = {layout.name: layout for layout in array_layouts(self.spec)}
         self._files: dict[tuple[str, int], ShardFile] = {}
         self._open: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._lock = threading.Lock()
@@ -89,6 +88,28 @@ class Bank:
         return self.spec.fingerprint
 
     @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """T of the rows of all listed clips, and the spec's, ascending.
+
+        Raises:
+            CorruptShard: a record of the listing is damaged or lost.
+        """
+        return read_lengths(self.place, self.spec.frames)
+
+    @cached_property
+    def layouts(self) -> dict[str, ArrayLayout]:
+        """Every array by name: those of rows of the spec's T, and of the others that there are."""
+        return {layout.name: layout for layout in array_layouts(self.spec, self.lengths)}
+
+    def array_name(self, block: int, tap: str, frames: int | None = None) -> str:
+        """Name of the array that keeps `tap` of a block for rows of `frames` frames (None: the spec's)."""
+        return array_name(block, tap, None if frames is None else self.spec.other(frames))
+
+    def pooled_name(self, frames: int | None = None) -> str:
+        """Name of the array of embeddings for rows of `frames` frames (None: the spec's)."""
+        return pooled_name(None if frames is None else self.spec.other(frames))
+
+    @cached_property
     def records(self) -> dict[tuple[int, int], ShardRecord]:
         """Commit records by (part, shard). Raises CorruptShard for a damaged one."""
         return read_records(self.place)
@@ -111,7 +132,7 @@ class Bank:
     def _listings(self) -> Iterator[pa.Table]:
         """The listing as it was first read, then as it is now that a run may have added to it."""
         yield self.listing
-        yield read_listing(self.place)
+        yield read_listing(self.place, self.spec.frames)
 
     def facts(self, part: int = 0) -> pa.Table:
         """What became of each row slot, rows ascending, for one part of the bank."""
@@ -131,7 +152,7 @@ class Bank:
     @cached_property
     def listing(self) -> pa.Table:
         """Every enrolled clip, extracted yet or not."""
-        return read_listing(self.place)
+        return read_listing(self.place, self.spec.frames)
 
     @cached_property
     def digest(self) -> str:
@@ -144,28 +165,34 @@ class Bank:
         }
         return digest_of(canonical(values).encode())
 
-    def written(self, *, split: str = "", arrays: Iterable[str] = ()) -> pa.Table:
+    def written(self, *, split: str = "", arrays: Iterable[str] = (), frames: int | None = None) -> pa.Table:
         """The clip table's lines of written rows, of one split or (empty name) of all.
 
         Args:
             split: name of the split.
-            arrays: arrays that will be read; rows that a later part of the bank lacks so far, or holds of
-                other content, are left out.
+            arrays: arrays that will be read; rows of another T than theirs, and rows that a later part of the
+                bank lacks so far or holds of other content, are left out.
+            frames: T of the rows; None: of any.
         """
+        layouts = [self._layout(name) for name in arrays]
         wanted = pc.field("outcome") == WRITTEN
         if split:
             wanted = wanted & (pc.field("split") == split)
+        for length in {layout.frames for layout in layouts} | ({frames} - {None}):
+            wanted = wanted & (pc.field("frames") == length)
         found = self.table.filter(wanted)
-        for part in sorted({self._layout(name).part for name in arrays} - {0}):
+        for part in sorted({layout.part for layout in layouts} - {0}):
             there = self.facts(part).filter(pc.field("outcome") == WRITTEN)
             contents = dict(zip(there["row"].to_pylist(), there["content"].to_pylist(), strict=True))
             lines = zip(found["row"].to_pylist(), found["content"].to_pylist(), strict=True)
             found = found.filter([contents.get(row, "none") == content for row, content in lines])
         return found
 
-    def rows(self, *, split: str = "") -> NDArray[np.int64]:
-        """Row numbers of the written rows, ascending and distinct, of one split or (empty name) of all."""
-        return np.unique(self.written(split=split)["row"].to_numpy().astype(np.int64))
+    def rows(self, *, split: str = "", frames: int | None = None) -> NDArray[np.int64]:
+        """Row numbers of the written rows, ascending and distinct, of one split or (empty name) of all, and
+        of `frames` frames or (None) of any.
+        """
+        return np.unique(self.written(split=split, frames=frames)["row"].to_numpy().astype(np.int64))
 
     def read(
         self, name: str, rows: Sequence[int] | NDArray[np.int64], out: np.ndarray | None = None
@@ -173,7 +200,7 @@ class Bank:
         """Rows of one array as they are stored, in the order asked.
 
         Args:
-            name: the array, e.g. `features/block11/out` (see `array_name`).
+            name: the array, e.g. `features/block11/out` (see `array_name`); it has rows of one T.
             rows: n row numbers.
             out: where to put them, (n, *row shape), C-contiguous; allocated when not given.
 
@@ -198,13 +225,16 @@ class Bank:
             self._read_row(layout, int(row), target)
         return out
 
-    def features(self, block: int, tap: str, rows: Sequence[int] | NDArray[np.int64]) -> np.ndarray:
+    def features(
+        self, block: int, tap: str, rows: Sequence[int] | NDArray[np.int64], frames: int | None = None
+    ) -> np.ndarray:
         """One tap of a block, whatever form the bank keeps it in.
 
         Args:
             block: number of the block.
             tap: out, map_prev, map_next, q or k.
             rows: n row numbers.
+            frames: their T; None: the spec's.
 
         Returns:
             fp32 (n, *shape of the tap).
@@ -212,9 +242,9 @@ class Bank:
         Raises:
             As `read`.
         """
-        name = array_name(block, tap)
+        name = self.array_name(block, tap, frames)
         if name not in self.layouts and tap in ("q", "k") and block in derived_blocks(self.spec):
-            tokens = self.features(block - 1, "out", rows)
+            tokens = self.features(block - 1, "out", rows, frames)
             pair = derive_qk(tokens, block_weights(self.weights, block), self.spec.backbone.heads)
             return pair[("q", "k").index(tap)]
         return self.values(name, rows)
@@ -297,8 +327,18 @@ class Bank:
             return (
                 f"{self.path} has no committed row {row} of {layout.name}; extract again to complete the bank"
             )
-        keys = self.table.filter(pc.field("row") == row)["key"].to_pylist()
+        listed = self.table.filter(pc.field("row") == row)
+        frames, keys = listed["frames"][0].as_py(), listed["key"].to_pylist()
+        if frames != layout.frames:
+            return f"row {row} ({', '.join(keys)}) of {self.path} has {self._where_else(layout, frames)}"
         return (
             f"row {row} ({', '.join(keys)}) of {self.path} was not written: {facts[0]['outcome']}, "
             f"{facts[0]['reason']}"
         )
+
+    def _where_else(self, layout: ArrayLayout, frames: int) -> str:
+        """T of a row, and which array holds for such rows what `layout` is asked for."""
+        others = (found for found in self.layouts.values() if found.plain_name == layout.plain_name)
+        name = next((found.name for found in others if found.frames == frames), None)
+        count = "1 frame" if frames == 1 else f"{frames} frames"
+        return f"{count}, read {name}" if name else f"{count}, and such rows have no {layout.name}"

@@ -36,15 +36,20 @@ class ShardWriter:
     """Writes one whole shard of one part, rows in ascending order, and commits it.
 
     Use as a context manager: leaving it without `commit` removes what was written.
+
+    Args:
+        location: the bank. shard: number of the shard. run: id of the run that holds the bank's lease.
+        part: part of the bank whose arrays are written.
+        frames: T of the shard's rows; 0: the spec's.
     """
 
-    def __init__(self, location: str | Path, shard: int, *, run: str, part: int = 0) -> None:
+    def __init__(self, location: str | Path, shard: int, *, run: str, part: int = 0, frames: int = 0) -> None:
         self.place = open_place(location)
         manifest = read_manifest(self.place)
         self.shard, self.part, self.run = shard, part, run
         self.spec, self.shard_rows = manifest.spec, manifest.rows_per_shard
         self.first = shard * self.shard_rows
-        layouts = part_layouts(manifest.spec, part)
+        layouts = part_layouts(manifest.spec, part, frames)
         self.arrays = [ArrayShard(self.place, layout, shard, self.shard_rows) for layout in layouts]
         self.statistics: dict[str, list[Statistics]] = {}
 

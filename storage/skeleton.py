@@ -22,11 +22,13 @@ from storage.spec import BankSpec
 ROOT = "zarr.json"
 
 
-def array_metadata(spec: BankSpec, rows: int, shard_rows: int) -> dict[str, bytes]:
-    """`zarr.json` of every group and array of rows below the root, by name."""
+def array_metadata(
+    spec: BankSpec, rows: int, shard_rows: int, lengths: Iterable[int] = ()
+) -> dict[str, bytes]:
+    """`zarr.json` of every group and array of rows below the root, by name; `lengths` as `array_layouts`."""
     files: dict[str, Any] = {}
     group = zarr.create_group(store=MemoryStore(files))
-    for layout in array_layouts(spec):
+    for layout in array_layouts(spec, lengths):
         group.create_array(
             layout.name,
             shape=(rows, *layout.row_shape),

@@ -122,7 +122,7 @@ class BankSpec:
     backbone: BackboneSpec
     """The tower that saw the frames."""
     frames: int
-    """T, frames per row."""
+    """T, frames per row of a clip of which the listing says nothing else."""
     views: int
     """V, rows per clip."""
     video: dict[str, Any]
@@ -150,6 +150,10 @@ class BankSpec:
     def patches(self) -> int:
         """P, patches per frame."""
         return self.backbone.grid[0] * self.backbone.grid[1]
+
+    def other(self, frames: int) -> int | None:
+        """The same number; None where it is the spec's own, as names of arrays have it."""
+        return None if frames == self.frames else frames
 
     @property
     def blocks(self) -> tuple[int, ...]:

@@ -6,9 +6,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.clip_table import MARKS, WRITTEN, distinct_labels
+from storage.clip_table import MARKS, WRITTEN
 from storage.commit import ShardRecord, first_part_outcomes
-from storage.layout import ArrayLayout, part_layouts
+from storage.enrolment import distinct_labels
+from storage.layout import ArrayLayout
 from storage.lease import live_run
 from storage.reader import Bank
 from storage.shelf import spec_line
@@ -43,6 +44,7 @@ def summarise(bank: Bank) -> dict[str, Any]:
         "marked": marked(bank.table),
         "bytes": total,
         "bytes_per_row": total / rows[WRITTEN] if rows.get(WRITTEN) else None,
+        "lengths": {str(frames): length_values(bank, frames) for frames in bank.lengths},
         "parts": [part_values(bank, part) for part in range(len(bank.spec.kept))],
         "arrays": {name: array_values(bank, layout) for name, layout in bank.layouts.items()},
     }
@@ -75,6 +77,16 @@ def marked(table: pa.Table) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+def length_values(bank: Bank, frames: int) -> dict[str, int]:
+    """Of rows with this T: clips that are listed, rows that are written, bytes of their arrays."""
+    layouts = [layout for layout in bank.layouts.values() if layout.frames == frames]
+    return {
+        "clips": bank.listing.filter(pc.field("frames") == frames).num_rows,
+        "rows": len(bank.rows(frames=frames)),
+        "bytes": sum(file_bytes(record, layout) for layout in layouts for record in bank.records.values()),
+    }
+
+
 def part_values(bank: Bank, part: int) -> dict[str, Any]:
     """What a part keeps, and how much of it is there."""
     kept = bank.spec.kept[part]
@@ -84,7 +96,7 @@ def part_values(bank: Bank, part: int) -> dict[str, Any]:
         "blocks": list(kept.blocks),
         "attention": kept.attention,
         "dtype": kept.dtype,
-        "arrays": len(list(part_layouts(bank.spec, part))),
+        "arrays": sum(layout.part == part for layout in bank.layouts.values()),
         "shards": len(records),
         "shards_listed": len(set((rows // bank.rows_per_shard).tolist())),
         "rows": sum(record.outcomes.get(WRITTEN, 0) for record in records),

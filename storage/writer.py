@@ -17,20 +17,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from storage.clip_table import (
+from storage.clip_table import clips_table, end_of_rows
+from storage.commit import ShardRecord, read_records
+from storage.enrolment import (
+    FreeRows,
     check_labels,
-    clips_table,
-    end_of_rows,
     lacking,
+    refuse_many_lengths,
     refuse_relabelling,
+    with_frames,
     with_rows,
 )
-from storage.commit import ShardRecord, read_records
 from storage.errors import BankError, CorruptShard, SpecMismatch
 from storage.growth import grown, needed_parts
 from storage.layout import rows_per_shard
 from storage.lease import LEASE, PROGRESS, WriterLease
-from storage.listing import append_listing, read_listing
+from storage.listing import append_listing, read_lengths, read_listing
 from storage.manifest import Manifest, read_manifest, refuse_other_spec, write_manifest
 from storage.places.names import is_temporary
 from storage.places.place import Place, open_place
@@ -45,8 +47,8 @@ class BankWriter:
     """The one run that may write a bank; a context manager that holds the lease.
 
     Attributes:
-        spec: the bank's spec, all parts. parts: numbers of the parts that hold the arrays asked for; the
-        first part always, as it knows the rows.
+        spec: the bank's spec, all parts.
+        listing: every listed clip.
 
     Raises:
         SpecMismatch: the bank holds other rows, or keeps less than asked for and may not grow.
@@ -76,18 +78,25 @@ class BankWriter:
         """
         self.place = open_place(location)
         self.run = uuid.uuid4().hex[:12]
+        self._asked = spec
         if is_bank(self.place):
             manifest = read_manifest(self.place)
             refuse_other_spec(self.place, manifest.spec, spec)
             self._refuse_shard_rows(manifest, shard_rows)
-            grown(self.place, manifest.spec, spec, grow=grow)
+            grown(
+                self.place,
+                manifest.spec,
+                spec,
+                grow=grow,
+                lengths=read_lengths(self.place, manifest.spec.frames),
+            )
         else:
             refuse_strangers(self.place)
         self.lease = WriterLease(self.place, self.run)
         try:
             if not is_bank(self.place):
                 create_bank(self.place, spec, shard_rows, weights=weights or {}, made=made or {})
-            self._open(spec, grow, weights or {})
+            self._open(grow, weights or {})
         except BaseException:
             self.lease.release()
             raise
@@ -111,6 +120,18 @@ class BankWriter:
         return end_of_rows(self.listing, self.spec.views)
 
     @property
+    def lengths(self) -> list[int]:
+        """T of the rows of all enrolled clips, and the spec's."""
+        return sorted({self.spec.frames, *self.listing["frames"].unique().to_pylist()})
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Numbers of the parts that hold the arrays asked for; the first part always, as it knows the
+        rows.
+        """
+        return needed_parts(self.spec, self._asked, self.lengths)
+
+    @property
     def records(self) -> dict[tuple[int, int], ShardRecord]:
         """Commit records as they stand now, by (part, shard)."""
         return read_records(self.place)
@@ -118,48 +139,55 @@ class BankWriter:
     def enrol(
         self, clips: Iterable[Mapping[str, Any]] | pa.Table, twins: Mapping[str, str] | None = None
     ) -> int:
-        """Give clips that the bank does not list yet their rows, starting at a fresh shard.
+        """Give clips that the bank does not list yet their rows, those of each T starting at a fresh shard.
 
         Args:
             clips: a mapping per clip with the columns of the listing, without `row`; or all of them as
                 `clips_table` gives them.
             twins: key of a clip to the key of an earlier one (of the bank or of `clips`) with the same
-                content, whose rows it shares.
+                content and T, whose rows it shares.
 
         Returns:
             How many were new.
 
         Raises:
             ListingConflict: a label means another class here than in the bank, or a clip of the bank comes
-                with another label or split.
+                with another label, split or T; no possible T, or too many of them.
         """
-        asked = clips if isinstance(clips, pa.Table) else clips_table(clips)
-        refuse_relabelling(self.listing, asked)
+        frames = self.spec.frames
+        asked = with_frames(clips if isinstance(clips, pa.Table) else clips_table(clips), frames)
+        refuse_relabelling(self.listing, asked, frames)
         new = lacking(self.listing, asked)
         if not new.num_rows:
             return 0
         check_labels(self.listing, new)
-        free = -(-self.rows // self.shard_rows) * self.shard_rows
-        more = with_rows(self.listing, new, twins or {}, free, self.spec.views)
-        append_listing(self.place, more)
+        refuse_many_lengths(self.listing, new)
+        first = -(-self.rows // self.shard_rows) * self.shard_rows
+        free = FreeRows(first=first, views=self.spec.views, shard_rows=self.shard_rows, frames=frames)
+        more = with_rows(self.listing, new, twins or {}, free)
+        append_listing(self.place, more, frames)
         self.listing = pa.concat_tables([self.listing, more])
-        heal_metadata(self.place, self.spec, self.rows, self.shard_rows)
+        self._heal()
         return new.num_rows
 
-    def _open(self, spec: BankSpec, grow: bool, weights: Mapping[str, np.ndarray]) -> None:
+    def _open(self, grow: bool, weights: Mapping[str, np.ndarray]) -> None:
         """Under the lease: what dead runs left is cleared away, what is asked for and lacking is added."""
-        manifest = read_manifest(self.place)
-        refuse_other_spec(self.place, manifest.spec, spec)
-        self.shard_rows = manifest.rows_per_shard
+        manifest, asked = read_manifest(self.place), self._asked
+        refuse_other_spec(self.place, manifest.spec, asked)
+        self.spec, self.shard_rows = manifest.spec, manifest.rows_per_shard
         sweep(self.place)
-        self.listing = read_listing(self.place)
-        self.spec = grown(self.place, manifest.spec, spec, grow=grow)
-        heal_metadata(self.place, self.spec, self.rows, self.shard_rows)
+        self.listing = read_listing(self.place, self.spec.frames)
+        self.spec = grown(self.place, manifest.spec, asked, grow=grow, lengths=self.lengths)
+        self._heal()
         if self.spec != manifest.spec:
             have = read_weights(self.place, manifest.spec, manifest.weights)
             files = write_weights(self.place, self.spec, {**have, **weights})
             write_manifest(self.place, replace(manifest, spec=self.spec, weights=files))
-        self.parts = needed_parts(self.spec, spec)
+
+    def _heal(self) -> None:
+        """Let every array's metadata say what it should."""
+        expected = array_metadata(self.spec, self.rows, self.shard_rows, self.lengths)
+        heal_metadata(self.place, expected, self.rows)
 
     def _refuse_shard_rows(self, manifest: Manifest, asked: int) -> None:
         if asked not in (0, manifest.rows_per_shard):
@@ -226,13 +254,12 @@ def create_bank(
     write_manifest(place, manifest)
 
 
-def heal_metadata(place: Place, spec: BankSpec, rows: int, shard_rows: int) -> None:
-    """Let every array's metadata say what it should, each file replaced atomically.
+def heal_metadata(place: Place, expected: Mapping[str, bytes], rows: int) -> None:
+    """Let every array's metadata say what is expected, each file replaced atomically.
 
     Raises:
         CorruptShard: they speak of rows that no listing names: going on would give these rows to other clips.
     """
-    expected = array_metadata(spec, rows, shard_rows)
     found = {name: read_or_none(place, name) for name in expected}
     have = rows_of_arrays(found.values())
     if have > rows:

@@ -63,10 +63,13 @@ def clip_line(number: int, *, split: str = "train", classes: int = 2) -> dict[st
     }
 
 
-def row_values(spec: BankSpec, row: int) -> dict[str, np.ndarray]:
-    """The values of a row, decided by its number alone; arrays of later parts are drawn last."""
-    rng = np.random.default_rng(row)
-    values = {layout.name: drawn(rng, layout) for layout in array_layouts(spec)}
+def row_values(spec: BankSpec, row: int, frames: int = 0) -> dict[str, np.ndarray]:
+    """The values of a row of `frames` frames (0: the spec's), decided by its number alone; arrays of later
+    parts are drawn last.
+    """
+    rng, length = np.random.default_rng(row), frames or spec.frames
+    layouts = [layout for layout in array_layouts(spec, [length]) if layout.frames == length]
+    values = {layout.name: drawn(rng, layout) for layout in layouts}
     for name in [name for name in values if name.endswith(MAPS)]:
         values |= as_map(name, values[name])
     return values
@@ -93,16 +96,18 @@ def write_shard(
     path: Path | str, shard: int, *, writer: BankWriter, failed: tuple[int, ...] = (), part: int = 0
 ) -> None:
     """Write and commit every enrolled row of a shard; the clips in `failed` are recorded as failed."""
-    rows = sorted(set(writer.listing["row"].to_pylist()))
-    spec = writer.spec
-    names = [layout.name for layout in part_layouts(spec, part)]
-    with ShardWriter(path, shard, run=writer.run, part=part) as file:
+    lengths = dict(zip(*(writer.listing[name].to_pylist() for name in ("row", "frames")), strict=True))
+    rows = [row for row in sorted(lengths) if row // writer.shard_rows == shard]
+    spec, frames = writer.spec, lengths[rows[0]]
+    names = [layout.name for layout in part_layouts(spec, part, frames)]
+    with ShardWriter(path, shard, run=writer.run, part=part, frames=frames) as file:
         facts = []
-        for clip in (row for row in rows if row // writer.shard_rows == shard):
+        for clip in rows:
             for view in range(spec.views):
                 row, bad = clip + view, clip in failed
                 if not bad:
-                    values = {name: found for name, found in row_values(spec, row).items() if name in names}
+                    drawn_values = row_values(spec, row, frames)
+                    values = {name: found for name, found in drawn_values.items() if name in names}
                     floats = {n: v.astype(np.float32)[None] for n, v in values.items() if v.dtype.kind == "f"}
                     file.append(row, values, {n: row_statistics(v)[0] for n, v in floats.items()})
                 facts.append(

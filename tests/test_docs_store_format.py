@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from storage import Bank, BankWriter
-from tests.small_banks import small_spec, write_bank, write_shard
+from tests.small_banks import clip_line, small_spec, write_bank, write_shard
 
 PAGE = Path(__file__).parent.parent / "docs" / "store_format.md"
 
@@ -35,6 +35,20 @@ def test_it_reads_what_ours_reads(stranger, tmp_path, dtype):
         theirs.read("features/block02/out", 1)
     with pytest.raises(LookupError, match="not committed"):
         theirs.read("features/block02/out", 64)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_it_reads_rows_of_any_length(stranger, tmp_path, dtype):
+    path, spec = tmp_path / "bank", small_spec(dtype=dtype)
+    with BankWriter(path, spec, shard_rows=2) as writer:
+        writer.enrol([clip_line(0) | {"frames": 1}, clip_line(1)])
+        for shard in range(2):
+            write_shard(path, shard, writer=writer)
+    theirs, ours = stranger(path), Bank(path)
+    np.testing.assert_allclose(theirs.tokens(3, 0), ours.features(3, "out", [0])[0], rtol=1e-6)
+    np.testing.assert_allclose(theirs.tokens(3, 2), ours.features(3, "out", [2], frames=1)[0], rtol=1e-6)
+    with pytest.raises(LookupError, match="not committed, or no row of it"):
+        theirs.read("features/block02/out", 2)
 
 
 def test_it_refuses_damage(stranger, tmp_path):

@@ -10,6 +10,7 @@ from storage.checks.metadata_check import weight_names
 from storage.checks.survey import Survey, listing_fault, take_survey
 from storage.clip_table import LISTING, table_from
 from storage.listing import append_listing
+from storage.manifest import Manifest
 from storage.sealed import seal
 from storage.skeleton import weight_files
 from tests.small_banks import clip_line, frozen_weights, small_spec, write_bank, write_shard
@@ -85,7 +86,9 @@ def test_a_listing_that_a_crash_left_without_its_record_is_no_damage(grown):
 
 
 def test_a_crash_between_listing_and_metadata_is_mended_by_the_next_run(grown):
-    append_listing(open_place(grown), table_from([clip_line(9) | {"row": 128, "bytes": -1}], LISTING))
+    append_listing(
+        open_place(grown), table_from([clip_line(9) | {"row": 128, "bytes": -1, "frames": 3}], LISTING), 3
+    )
     found = survey(grown).findings
     assert {finding.remedy for finding in found} == {"extract"}
     assert all("these Zarr metadata are damaged" in str(finding) for finding in found)
@@ -95,7 +98,9 @@ def test_a_crash_between_listing_and_metadata_is_mended_by_the_next_run(grown):
 
 def test_metadata_in_the_making_are_no_damage_while_a_run_lives(grown):
     with BankWriter(grown, small_spec()) as writer:
-        append_listing(open_place(grown), table_from([clip_line(9) | {"row": 128, "bytes": -1}], LISTING))
+        append_listing(
+            open_place(grown), table_from([clip_line(9) | {"row": 128, "bytes": -1, "frames": 3}], LISTING), 3
+        )
         found = survey(grown).findings
         assert found
         assert not any(finding.damage for finding in found)
@@ -174,22 +179,27 @@ def test_a_weight_that_the_manifest_does_not_know(grown):
     [
         ({"row": -2}, "no multiple of its 2 views"),
         ({"row": 3}, "no multiple of its 2 views"),
-        ({"row": None}, "no row or no name"),
-        ({"key": None}, "no row or no name"),
+        ({"row": None}, "no row, no name"),
+        ({"key": None}, "no row, no name"),
+        ({"frames": None}, "no number of frames"),
+        ({"frames": 1}, "rows of different numbers of frames to one shard"),
         ({"key": "clips/0000.mp4"}, "names a clip twice"),
         ({"row": 0}, ""),
     ],
 )
 def test_listings_that_no_writer_makes(changes, fault):
-    lines = [clip_line(0) | {"row": 0}, clip_line(1) | {"row": 2} | changes]
-    found = listing_fault(table_from(lines, LISTING), 2)
+    lines = [clip_line(0) | {"row": 0, "frames": 3}, clip_line(1) | {"row": 2, "frames": 3} | changes]
+    manifest = Manifest(spec=small_spec(views=2), rows_per_shard=4)
+    found = listing_fault(table_from(lines, LISTING), manifest)
     assert fault in found
     assert bool(found) == bool(fault)
 
 
 def test_such_a_listing_is_damage_though_its_digest_fits(tmp_path):
     write_bank(tmp_path / "bank", 1)
-    append_listing(open_place(tmp_path / "bank"), table_from([clip_line(0) | {"row": 64}], LISTING))
+    append_listing(
+        open_place(tmp_path / "bank"), table_from([clip_line(0) | {"row": 64, "frames": 3}], LISTING), 3
+    )
     assert texts(tmp_path / "bank") == ["clips: it names a clip twice; restore it from a copy"]
 
 

@@ -235,7 +235,7 @@ def test_a_clip_keeps_its_labels(tmp_path):
     with BankWriter(tmp_path / "bank", small_spec()) as writer:
         writer.enrol([clip_line(0)])
         with pytest.raises(
-            ListingConflict, match=r"clips/0000.mp4 has .* 'train'\) in the bank but .* 'val'\)"
+            ListingConflict, match=r"clips/0000.mp4 has .* 'train', 3\) in the bank but .* 'val', 3\)"
         ):
             writer.enrol([clip_line(0) | {"split": "val"}])
 

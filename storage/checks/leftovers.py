@@ -19,10 +19,11 @@ from storage.places.names import Entry
 from storage.places.place import Place
 from storage.skeleton import ROOT, array_metadata
 
+ARRAY = r"features/(frames\d+/)?[a-z0-9_]+(/[a-z0-9_]+)?"
 OWN_NAMES = {
     "temporary file": r"(.*/)?\.[^/]+\.[0-9a-f]{12}\.tmp",
-    "file of a shard that was not committed": r"features/[a-z0-9_]+(/[a-z0-9_]+)?/c/\d+(/0)+",
-    "metadata of an array that was not added": r"features/[a-z0-9_]+(/[a-z0-9_]+)?/zarr\.json",
+    "file of a shard that was not committed": rf"{ARRAY}/c/\d+(/0)+",
+    "metadata of an array that was not added": rf"{ARRAY}/zarr\.json",
     "weight that was not added": r"weights/(zarr\.json|block\d+/(zarr\.json|[a-z_]+/(zarr\.json|c(/0)+)))",
     "listing that was not completed": r"clips/\d{5,}\.parquet",
 }
@@ -81,7 +82,7 @@ def vouched_names(survey: Survey) -> set[str]:
         ROOT,
         LEASE,
         PROGRESS,
-        *array_metadata(manifest.spec, 0, manifest.rows_per_shard),
+        *array_metadata(manifest.spec, 0, manifest.rows_per_shard, survey.frames.values()),
         *manifest.weights,
         *(record_name(shard, part) for part, shard in survey.records),
         *files_of(survey.records),

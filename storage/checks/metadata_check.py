@@ -5,7 +5,7 @@ lag behind the listing after a crash, but never be ahead: then a listing is lost
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from storage.checks.finding import Finding
@@ -59,15 +59,18 @@ def weight_names(spec: BankSpec) -> set[str]:
     return {f"{name}/zarr.json" for name in {*groups, *shapes}} | chunks
 
 
-def metadata_findings(place: Place, manifest: Manifest, rows: int) -> list[Finding]:
+def metadata_findings(
+    place: Place, manifest: Manifest, rows: int, lengths: Iterable[int] = ()
+) -> list[Finding]:
     """Each array's or group's `zarr.json` that does not say what it should.
 
     While a run lives this is no damage: it writes the listing first and the metadata then.
 
     Args:
         rows: row slots up to the last that a listed clip owns.
+        lengths: T of rows that there are beside the spec's.
     """
-    expected = array_metadata(manifest.spec, rows, manifest.rows_per_shard)
+    expected = array_metadata(manifest.spec, rows, manifest.rows_per_shard, lengths)
     found = {name: read_or_none(place, name) for name in expected}
     have = rows_of_arrays(found.values())
     if have > rows:

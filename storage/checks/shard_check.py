@@ -3,6 +3,7 @@
 A shard that fails because a run has made it anew meanwhile is looked at again.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -64,11 +65,17 @@ class ShardCheck:
             yield name, wrong
         self.advance(self.record.files[name].bytes)
         written = facts.filter(pc.field("outcome") == WRITTEN)["row"].to_numpy().astype(np.int64)
-        layouts = part_layouts(self.spec, self.record.part)
+        layouts = part_layouts(self.spec, self.record.part, self._frames())
         for layout in sorted(layouts, key=lambda layout: not is_scale(layout.name)):
             wrong = self._file_fault(layout, np.unique(written % self.shard_rows))
             if wrong:
                 yield layout.shard_file(self.record.shard), wrong
+
+    def _frames(self) -> int:
+        """T of the shard's rows; while the listing is damaged, as the names of its files have it."""
+        named = (re.match(r"features/frames(\d+)/", name) for name in self.record.files)
+        found = next((int(match[1]) for match in named if match), self.spec.frames)
+        return self.survey.frames.get(self.record.shard, found)
 
     def _file_fault(self, layout: ArrayLayout, slots: NDArray[np.int64]) -> str:
         if layout.shard_file(self.record.shard) not in self.record.files:

@@ -20,7 +20,7 @@ from storage.clip_table import LISTING, WRITTEN
 from storage.commit import OPENERS, ShardRecord, facts_name, read_record, record_name, shard_of
 from storage.errors import CorruptShard, NotABank, OtherFormat
 from storage.layout import part_layouts
-from storage.listing import count_listings, listing_name, read_part, read_promise, record_of
+from storage.listing import count_listings, listing_name, read_listing_record, read_part, record_of
 from storage.manifest import Manifest, read_manifest
 from storage.places.place import Place
 from storage.skeleton import ROOT
@@ -42,6 +42,8 @@ class Survey:
     """Every listed clip; None where a listing is damaged."""
     listed: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     """Shard to the row slots that clips own in it, ascending."""
+    frames: dict[int, int] = field(default_factory=dict)
+    """Shard to T of its rows."""
     records: dict[Key, ShardRecord] = field(default_factory=dict)
     """Commit records without a finding."""
     missing: dict[int, int] = field(default_factory=dict)
@@ -66,14 +68,14 @@ def take_survey(place: Place) -> Survey:
             raise
         what = f"{error}; nothing else can be checked without it"
         return Survey(place=place, findings=(*findings, Finding(where=ROOT, what=what, remedy="copy")))
-    listing, wrong = readable_listing(place, manifest.spec.views)
+    listing, wrong = readable_listing(place, manifest)
     findings += [*root_findings(place, manifest), *weight_findings(place, manifest), *wrong]
     if listing is None:
         return Survey(place=place, manifest=manifest, records=records, findings=tuple(findings))
-    listed = rows_by_shard(listing, manifest)
+    listed, frames = rows_by_shard(listing, manifest), frames_by_shard(listing, manifest)
     rows = int(listed[max(listed)][-1]) + 1 if listed else 0
-    findings += metadata_findings(place, manifest, rows)
-    unfit = {key: record_finding(record, manifest, listed) for key, record in records.items()}
+    findings += metadata_findings(place, manifest, rows, frames.values())
+    unfit = {key: record_finding(record, manifest, listed, frames) for key, record in records.items()}
     findings += [found for found in unfit.values() if found is not None]
     known = {*records, *(found.shard for found in findings if found.shard)}
     return Survey(
@@ -81,6 +83,7 @@ def take_survey(place: Place) -> Survey:
         manifest=manifest,
         listing=listing,
         listed=listed,
+        frames=frames,
         records={key: record for key, record in records.items() if unfit[key] is None},
         missing=missing_shards(manifest.spec, listed, known),
         findings=tuple([*findings, *orphaned_parts(known)]),
@@ -108,33 +111,39 @@ def current_record(place: Place, key: Key) -> ShardRecord | Finding | None:
         return Finding(where=record_name(shard, part), what=cause(error), remedy="repair", shard=key)
 
 
-def readable_listing(place: Place, views: int) -> tuple[pa.Table | None, list[Finding]]:
+def readable_listing(place: Place, manifest: Manifest) -> tuple[pa.Table | None, list[Finding]]:
     """All listed clips, or a finding for each file of the listing that is damaged."""
-    tables, findings = [], []
+    tables, findings, frames = [], [], manifest.spec.frames
     for number in range(count_listings(place)):
         name = record_of(number)
         try:
-            promise = read_promise(place, number)
+            promise, lengths = read_listing_record(place, number)
             name = listing_name(number)
-            tables.append(read_part(place, name, promise))
+            tables.append(read_part(place, name, promise, frames))
+            if set(tables[-1]["frames"].unique().to_pylist()) != set(lengths or [frames]):
+                what = f"its clips have rows of other numbers of frames than its record says ({lengths})"
+                findings.append(Finding(where=name, what=what, remedy="copy"))
         except CorruptShard as error:
             findings.append(Finding(where=name, what=cause(error), remedy="copy"))
     if findings:
         return None, findings
     listing = pa.concat_tables(tables) if tables else LISTING.empty_table()
-    wrong = listing_fault(listing, views)
+    wrong = listing_fault(listing, manifest)
     return (None, [Finding(where="clips", what=wrong, remedy="copy")]) if wrong else (listing, [])
 
 
-def listing_fault(listing: pa.Table, views: int) -> str:
+def listing_fault(listing: pa.Table, manifest: Manifest) -> str:
     """What a listing of ours cannot say, or nothing."""
-    if listing["row"].null_count or listing["key"].null_count:
-        return "a clip in it has no row or no name"
-    rows = listing["row"].to_numpy()
+    if any(listing[name].null_count for name in ("row", "key", "frames")):
+        return "a clip in it has no row, no name or no number of frames"
+    rows, views = listing["row"].to_numpy(), manifest.spec.views
     if ((rows < 0) | (rows % views != 0)).any():
         return f"a clip in it begins at a row that is no multiple of its {views} views"
     if len(listing["key"].unique()) != len(rows):
         return "it names a clip twice"
+    pairs = np.stack([rows // manifest.rows_per_shard, listing["frames"].to_numpy()])
+    if len(np.unique(pairs, axis=1).T) != len(np.unique(pairs[0])):
+        return "it gives rows of different numbers of frames to one shard"
     return ""
 
 
@@ -146,7 +155,16 @@ def rows_by_shard(listing: pa.Table, manifest: Manifest) -> dict[int, NDArray[np
     return dict(zip(shards.tolist(), np.split(rows, starts[1:]), strict=False))
 
 
-def record_finding(record: ShardRecord, manifest: Manifest, listed: Mapping[int, Any]) -> Finding | None:
+def frames_by_shard(listing: pa.Table, manifest: Manifest) -> dict[int, int]:
+    """Shard to T of its rows."""
+    shards = listing["row"].to_numpy() // manifest.rows_per_shard
+    found, places = np.unique(shards, return_index=True)
+    return dict(zip(found.tolist(), listing["frames"].to_numpy()[places].tolist(), strict=True))
+
+
+def record_finding(
+    record: ShardRecord, manifest: Manifest, listed: Mapping[int, Any], frames: Mapping[int, int]
+) -> Finding | None:
     """What a record says that the bank does not bear out, or None."""
     spec, shard, part = manifest.spec, record.shard, record.part
     where = record_name(shard, part)
@@ -158,7 +176,7 @@ def record_finding(record: ShardRecord, manifest: Manifest, listed: Mapping[int,
         return Finding(where=where, what=what, remedy="copy")
     files = {facts_name(shard, part)}
     if record.outcomes.get(WRITTEN):
-        files |= {layout.shard_file(shard) for layout in part_layouts(spec, part)}
+        files |= {layout.shard_file(shard) for layout in part_layouts(spec, part, frames[shard])}
     rows = (int(listed[shard][0]), int(listed[shard][-1]) + 1)
     what = ""
     if record.fingerprint != spec.fingerprint:
