@@ -134,11 +134,10 @@ class FrozenTower(nn.Module):
         Raises:
             BackboneError: frames of another size than the tower's, or that do not make whole clips.
         """
-        self._check(images, frames)
+        tokens = self.embedded(images, frames)
         out: dict[int, Tensor] = {}
         q: dict[int, Tensor] = {}
         k: dict[int, Tensor] = {}
-        tokens = self.visual._embeds(images)
         for index in range(self.depth):
             block = self._block(index)
             if not _is_typical(block):
@@ -148,6 +147,11 @@ class FrozenTower(nn.Module):
             if index in self.blocks:
                 out[index], q[index], k[index] = tokens, queries, keys
         return Taps(out=out, q=q, k=k, pooled=self._embed(tokens))
+
+    def embedded(self, images: Float[Tensor, "B 3 h w"], frames: int | None = None) -> Float[Tensor, "B L C"]:
+        """The tokens of normalised frames before the first block. Raises BackboneError as `forward`."""
+        self._check(images, frames)
+        return self.visual._embeds(images)
 
     def query_key_weights(self, block: int) -> dict[str, Tensor]:
         """What turns the tokens before a block into its q and k, fp32, on the CPU: the norm's `ln_weight`

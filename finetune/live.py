@@ -15,6 +15,7 @@ from torch import nn
 from backbones.maps import cross_frame_maps
 from backbones.taps import FrozenTower, Taps
 from decoders.evl import BlockFeatures, EVLDecoder
+from finetune.video_clip import normalised
 
 
 class LiveEVL(nn.Module):
@@ -33,8 +34,7 @@ class LiveEVL(nn.Module):
 
     def normalised(self, frames: UInt8[torch.Tensor, "N T h w 3"]) -> Float[torch.Tensor, "N T 3 h w"]:
         """Decoded clips as the tower takes them."""
-        images = self.tower.normalise(rearrange(frames, "n t h w c -> (n t) h w c"))
-        return rearrange(images, "(n t) c h w -> n t c h w", n=len(frames))
+        return normalised(self.tower, frames)
 
     def classify(self, images: Float[torch.Tensor, "N T 3 h w"]) -> Float[torch.Tensor, "N K"]:
         """Logits of normalised clips."""

@@ -53,8 +53,7 @@ class VideoCLIP(nn.Module):
     def normalised(self, frames: UInt8[Tensor, "N T h w 3"]) -> Float[Tensor, "N T 3 h w"]:
         """Decoded clips as the tower takes them, on the model's device."""
         [tower] = self._tower
-        images = tower.to(self.logit_scale.device).normalise(rearrange(frames, "n t h w c -> (n t) h w c"))
-        return rearrange(images, "(n t) c h w -> n t c h w", n=len(frames))
+        return normalised(tower, frames)
 
     def embed(self, images: Float[Tensor, "N T 3 h w"]) -> Float[Tensor, "N T E"]:
         """The joint embedding of every frame, not normalised."""
@@ -67,6 +66,12 @@ class VideoCLIP(nn.Module):
         more work.
         """
         self._tower[0].visual.set_grad_checkpointing(blocks)
+
+
+def normalised(tower: FrozenTower, frames: UInt8[Tensor, "N T h w 3"]) -> Float[Tensor, "N T 3 h w"]:
+    """Decoded clips as a tower takes them, on the device of its weights."""
+    images = tower.to(tower.device).normalise(rearrange(frames, "n t h w c -> (n t) h w c"))
+    return rearrange(images, "(n t) c h w -> n t c h w", n=len(frames))
 
 
 def trainable(clip: LoadedClip) -> VideoCLIP:

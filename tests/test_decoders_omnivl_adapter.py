@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from decoders.draws import seeded
 from decoders.omnivl.adapter import BankVisual
 from decoders.omnivl.config import AdapterConfig, HeadsConfig
-from tests.test_decoders_omnivl_space_time import moved
+from tests.small_visuals import moved
 from training.optim import OptimConfig, make_adamw
 
 HEADS = HeadsConfig(width=16, heads=2, embed=8)

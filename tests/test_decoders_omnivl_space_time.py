@@ -6,7 +6,8 @@ from einops import repeat
 from open_clip.transformer import ResidualAttentionBlock
 
 from decoders.draws import seeded
-from decoders.omnivl.space_time import SpaceTimeBlock, TemporalAttention
+from decoders.omnivl.space_time import SpaceTimeBlock
+from tests.small_visuals import moved
 from training.optim import OptimConfig, make_adamw
 
 FRAMES = 4
@@ -15,15 +16,6 @@ FRAMES = 4
 def block():
     with seeded(0):
         return SpaceTimeBlock(ResidualAttentionBlock(16, 2), FRAMES)
-
-
-def moved(module):
-    """Any module with its temporal output no longer zero."""
-    with seeded(1), torch.no_grad():
-        for part in module.modules():
-            if isinstance(part, TemporalAttention):
-                part.attn.out_proj.weight.normal_(std=0.5)
-    return module
 
 
 def tokens(*shape):

@@ -15,10 +15,7 @@ from decoders.dataset import FeatureReader
 from decoders.evl import EVLDecoder, TokenShape
 from decoders.wanted import everything, wanted_by
 from finetune.live import LiveEVL
-from pipeline.encode import encode_rows
-from pipeline.request import frozen_weights
-from storage import BackboneSpec, Bank, BankSpec, BankWriter, Kept, ShardWriter, array_layouts
-from tests.small_banks import clip_line
+from tests.live_banks import write_live_bank
 
 GOLDEN = Path(__file__).parent / "golden" / "evl_tiny_full.npz"
 TINY = DecoderConfig(layers=3, qkv_width=96, heads=6)
@@ -78,37 +75,6 @@ def test_gradients_reach_a_trainable_tower(golden, live):
     live.zero_grad()
 
 
-def write_live_bank(path, live, frames, attention, dtype):
-    """A bank of what the live tower sees, one clip a row, through the extraction's own code."""
-    tower, length = live.tower, frames.shape[1]
-    spec = BankSpec(
-        backbone=BackboneSpec(
-            name="tiny",
-            weights="0" * 64,
-            precision="fp32",
-            quick_gelu=True,
-            width=tower.width,
-            heads=tower.heads,
-            depth=tower.depth,
-            grid=tower.grid,
-            embed=tower.embed,
-        ),
-        frames=length,
-        views=1,
-        video={},
-        kept=(Kept(blocks=live.blocks, attention=attention, dtype=dtype),),
-    )
-    tapped = FrozenTower(tower.visual, spec.kept[0].token_blocks, tower.mean.tolist(), tower.std.tolist())
-    with BankWriter(path, spec, weights=frozen_weights(tower, spec)) as writer:
-        writer.enrol([clip_line(i) for i in range(len(frames))])
-        rows = encode_rows(tapped, frames.numpy(), array_layouts(spec))
-        with ShardWriter(path, 0, run=writer.run) as shard:
-            for row in range(len(rows)):
-                shard.append(row, rows.row(row).values, rows.row(row).statistics)
-            shard.commit([{"row": row, "view": 0, "outcome": "written"} for row in range(len(rows))], {})
-    return Bank.open(path)
-
-
 def test_bank_equals_live_in_every_attention_mode_and_type(live, tmp_path):
     generator = torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (5, 4, 64, 64, 3), generator=generator, dtype=torch.uint8)
@@ -117,7 +83,9 @@ def test_bank_equals_live_in_every_attention_mode_and_type(live, tmp_path):
     scale = expected.abs().max()
     for attention in ("maps", "qk", "derived"):
         for dtype, tolerance in (("float16", 1e-3), ("int8", 2e-2)):
-            bank = write_live_bank(tmp_path / f"{attention}-{dtype}", live, frames, attention, dtype)
+            bank = write_live_bank(
+                tmp_path / f"{attention}-{dtype}", live, frames, attention=attention, dtype=dtype
+            )
             wanted = everything(*live.blocks)
             reader = FeatureReader(bank, wanted, device=torch.device("cpu"), dtype=torch.float32)
             logits = live.decoder(reader.read(rows))
@@ -137,7 +105,7 @@ def test_variants_of_what_is_read_are_the_same_live(live, tmp_path, decoder):
         torch.manual_seed(0)
         variant = LiveEVL(live.tower, EVLDecoder(decoder, live.decoder.shape, 7).eval())
     assert len(variant.blocks) == decoder.layers
-    bank = write_live_bank(tmp_path / "bank", live, frames, "maps", "float16")
+    bank = write_live_bank(tmp_path / "bank", live, frames)
     wanted = wanted_by(decoder, decoder.blocks_of(bank.spec.blocks))
     reader = FeatureReader(bank, wanted, device=torch.device("cpu"), dtype=torch.float32)
     expected = variant(frames)

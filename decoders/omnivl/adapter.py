@@ -7,8 +7,7 @@ leave 50, and all that follows costs a quarter.
 
 Every frame keeps its CLS among the tokens. Then a frame repeated T times gives T copies of all that the
 image gives, and attention over them is attention over one, so heads that were trained on images answer alike
-when clips come. With one CLS beside T times the patches its share of the attention would fall to about a
-T-th.
+when clips come. One CLS beside T times the patches would be left with about a T-th of its attention.
 """
 
 from collections.abc import Sequence

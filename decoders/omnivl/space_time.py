@@ -55,6 +55,15 @@ class TemporalAttention(nn.Module):
         gain = rearrange(gain, "(n p) t c -> n t p c", n=len(tokens))
         return torch.cat([tokens[:, :, :1], tokens[:, :, 1:] + gain], dim=2)
 
+    @classmethod
+    def like(cls, spatial: ResidualAttentionBlock, frames: int) -> "TemporalAttention":
+        """One that begins with norm and projections of a block's attention in space, as TimeSformer's do."""
+        made = cls(spatial.attn.embed_dim, spatial.attn.num_heads, frames)
+        made.norm.load_state_dict(spatial.ln_1.state_dict())
+        kept = {name: made.attn.state_dict()[name] for name in ("out_proj.weight", "out_proj.bias")}
+        made.attn.load_state_dict(spatial.attn.state_dict() | kept)
+        return made
+
     def _gain(self, patches: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
         placed = self.norm(patches) + self.positions
         projected = F.linear(placed, self.attn.in_proj_weight, self.attn.in_proj_bias)
