@@ -34,7 +34,6 @@ from storage import (
     MAPS,
     Bank,
     RowLoader,
-    array_name,
     block_weights,
     decoded,
     derive_qk,
@@ -65,15 +64,25 @@ class Batch:
 
 
 class FeatureReader:
-    """Rows of a bank as the decoder wants them, in one dtype on one device.
+    """Rows of a bank, all of `frames` frames (None: the spec's), as the decoder wants them, in one dtype on
+    one device.
 
     Attributes:
         wanted: what is read, in terms of blocks.
         arrays: names of the bank's arrays that are read for it, each once.
     """
 
-    def __init__(self, bank: Bank, wanted: Wanted, *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        bank: Bank,
+        wanted: Wanted,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        frames: int | None = None,
+    ) -> None:
         self.bank = bank
+        self.frames = bank.spec.frames if frames is None else frames
         self.wanted = wanted
         self.device = device
         self.dtype = dtype
@@ -105,7 +114,7 @@ class FeatureReader:
             name: self._to_device(found[:, :, :1] if name in pooled else found)
             for name, found in stored.items()
         }
-        tokens = {block: decoded(array_name(block, "out"), values) for block in self._token_blocks()}
+        tokens = {block: decoded(self._name(block, "out"), values) for block in self._token_blocks()}
         features = {block: self._block(block, tokens, values) for block in set(self.wanted.blocks)}
         return [features[block] for block in self.wanted.blocks]
 
@@ -128,9 +137,9 @@ class FeatureReader:
         if mode is None:
             return BlockFeatures(out=out)
         if mode == "maps":
-            prev, after = (decoded(array_name(block, tap), values) for tap in MAPS)
+            prev, after = (decoded(self._name(block, tap), values) for tap in MAPS)
         elif mode == "qk":
-            prev, after = cross_frame_maps(*(values[array_name(block, tap)] for tap in ("q", "k")))
+            prev, after = cross_frame_maps(*(values[self._name(block, tap)] for tap in ("q", "k")))
         else:
             heads = self.bank.spec.backbone.heads
             before = tokens[block - 1].float()
@@ -143,22 +152,26 @@ class FeatureReader:
         """
         return values.to(self.dtype, copy=values.dtype == torch.float16)
 
+    def _name(self, block: int, tap: str) -> str:
+        """The array of a tap for rows of as many frames."""
+        return self.bank.array_name(block, tap, self.frames)
+
     def _with_maps(self) -> Collection[int]:
         """Blocks whose maps are read: a single frame has no neighbour."""
-        return self.wanted.maps if self.bank.spec.frames > 1 else ()
+        return self.wanted.maps if self.frames > 1 else ()
 
     def _pooled_arrays(self) -> set[str]:
         """Arrays (n, T, L, ...) of whose tokens only the first is used."""
         unused = set(self._token_blocks()) - self.wanted.whole - {block - 1 for block in self._derived()}
-        names = {array_name(block, "out") for block in unused}
+        names = {self._name(block, "out") for block in unused}
         return names | {f"{name}_token_scale" for name in names}
 
     def _names(self) -> Iterator[str]:
-        for name in [array_name(block, "out") for block in self._token_blocks()]:
+        for name in [self._name(block, "out") for block in self._token_blocks()]:
             yield from (name, *scales_of(name, self.bank.layouts))
         taps = {"maps": MAPS, "qk": ("q", "k"), "derived": ()}
         for block, mode in self._modes.items():
-            for name in [array_name(block, tap) for tap in taps[mode]]:
+            for name in [self._name(block, tap) for tap in taps[mode]]:
                 yield from (name, *scales_of(name, self.bank.layouts))
 
     def _token_blocks(self) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Where a pre-training takes images and clips from: a bank, or files that a live tower sees."""
 
 from collections.abc import Generator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -10,6 +10,7 @@ from decoders.omnivl.samples import Samples
 from decoders.omnivl.schedule import Kind
 
 
+@runtime_checkable
 class Tier(Protocol):
     """Samples, and what sees them."""
 
