@@ -19,7 +19,14 @@ from finetune.captioned_sets import CaptionedSet
 from finetune.config import RetrievalConfig
 from finetune.retrieval import main, retrieval, score
 from tests.encoded_banks import encode_bank
-from tests.small_captions import write_1k_a, write_annotation, write_didemo, write_ids
+from tests.small_captions import (
+    write_1k_a,
+    write_annotation,
+    write_didemo,
+    write_flickr,
+    write_ids,
+    write_karpathy,
+)
 from tests.small_clips import small_model, write_folder
 from tests.small_extractions import draw_clip, quiet
 from video import Clip, InputError, Sampling, ViewPlan, decode_views, list_clips
@@ -43,6 +50,9 @@ def lab(tmp_path_factory):
     write_annotation(folder / "MSRVTT_data.json", TEXTS, splits)
     write_1k_a(folder / "MSRVTT_JSFUSION_test.csv", {name: TEXTS[name][0] for name in NAMES})
     write_ids(folder / "MSRVTT_train.9k.csv", NAMES)
+    files = {f"{name}.mp4": TEXTS[name] for name in NAMES}
+    write_karpathy(folder / "dataset_flickr30k.json", files, {f"{name}.mp4": splits[name] for name in NAMES})
+    write_flickr(folder / "results_20130124.token", files)
     paths = {path.stem: path.relative_to(folder) for path in folder.glob("videos/*/*.mp4")}
     rows = [f"{paths[name]},{text}" for name in NAMES for text in TEXTS[name]]
     (folder / "table.csv").write_text("\n".join(["path,caption", *rows]) + "\n")
@@ -117,6 +127,8 @@ def counts(report):
         ({"sources": "MSRVTT_train.9k.csv", "captions": "MSRVTT_data.json"}, range(5), 3),
         ({"sources": "MSRVTT_data.json"}, range(5), 3),
         ({"sources": "MSRVTT_data.json", "split": "test"}, (3, 4), 3),
+        ({"sources": "dataset_flickr30k.json", "split": "test"}, (3, 4), 3),
+        ({"sources": "results_20130124.token"}, range(5), 3),
         ({"sources": "table.csv", "root": ""}, range(5), 3),
     ],
 )

@@ -45,6 +45,17 @@ def test_listed_clips_keep_their_names_and_the_lost_are_where_they_should_be():
     assert lost == Clip(key="video9", path="videos/video9", captions=("text",))
 
 
+def test_the_lost_are_expected_beside_the_first():
+    def lost(key, place):
+        return placed(clips("video1", key), clips(place, path="videos"), source="a.json", folder="videos")[
+            1
+        ].path
+
+    assert lost("video9", "Test/video1.webm") == "videos/Test/video9.webm"
+    assert lost("video9.avi", "Test/video1.webm") == "videos/Test/video9.avi"
+    assert lost("Train/video9", "Test/video1.webm") == "videos/Train/video9.webm"
+
+
 def test_none_of_them():
     with pytest.raises(
         InputError, match=r"a.json below videos; found none of 2 by name \(such as 'b'\); give"

@@ -26,22 +26,31 @@ def located(clips: Iterable[Clip], places: Iterable[Clip], source: str) -> tuple
 
 
 def placed(clips: Iterable[Clip], places: Iterable[Clip], *, source: str, folder: str) -> list[Clip]:
-    """The clips under their own keys, each where it was found; the others where they should be, in `folder`,
-    so that each is recorded, with its name, as a file that is not there.
+    """The clips under their own keys, each where it was found; the others where they should be, so that each
+    is recorded, with its name, as a file that is not there, and may still come: in `folder`, or, where their
+    names have no folder, beside the first that was found.
 
     Raises InputError for names as above, and where none is found.
     """
     pairs = list(_paired(clips, places, source))
-    if not any(place for _, place in pairs):
+    first = next((place for _, place in pairs if place is not None), None)
+    if first is None:
         such = f" (such as {pairs[0][0].key!r})" if pairs else ""
         raise InputError(
             f"expected the videos and images of {source} below {folder}; found none of {len(pairs)} by "
             f"name{such}; give the folder that they are in as root"
         )
     return [
-        replace(clip, path=posixpath.join(folder, clip.key)) if place is None else at(clip, place)
+        replace(clip, path=_expected(clip.key, folder, first)) if place is None else at(clip, place)
         for clip, place in pairs
     ]
+
+
+def _expected(key: str, folder: str, first: Clip) -> str:
+    """Where a file that is not there would be, with the extension of the first where its name has none."""
+    whole = first.size < 0
+    name = key if is_media(key) or not whole else key + posixpath.splitext(first.path)[1]
+    return posixpath.join(posixpath.dirname(first.path) if whole and "/" not in key else folder, name)
 
 
 def at(clip: Clip, place: Clip) -> Clip:

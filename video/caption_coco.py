@@ -51,23 +51,24 @@ def _coco(images: list[Any], annotations: Any, path: Path) -> Iterator[Line]:
 
 def _image_id(annotation: Any, names: Mapping[Any, str], path: Path) -> Any:
     """The image of an annotation, which is found to be a caption."""
+    said = annotation.get("caption") if isinstance(annotation, Mapping) else None
+    if isinstance(said, str) and annotation.get("image_id") in names:
+        return annotation["image_id"]
     if isinstance(annotation, Mapping) and {"bbox", "segmentation", "segments_info"} & annotation.keys():
         raise InputError(
             f"{path}: expected captions, found the objects in images (bbox, segmentation); name COCO's "
             "captions_*.json instead, which lies beside it"
         )
-    if not isinstance(annotation, Mapping) or not isinstance(annotation.get("caption"), str):
+    if not isinstance(said, str):
         raise InputError(
             f"{path}: expected annotations with an image_id and a caption, found {short(annotation)}; "
             "correct it"
         )
-    if annotation.get("image_id") not in names:
-        raise InputError(
-            f"{path}: expected captions of its own images, found one of image_id "
-            f"{annotation.get('image_id')!r}, which is not among its {len(names)} images; add the image or "
-            "remove the caption"
-        )
-    return annotation["image_id"]
+    raise InputError(
+        f"{path}: expected captions of its own images, found one of image_id "
+        f"{annotation.get('image_id')!r}, which is not among its {len(names)} images; add the image or "
+        "remove the caption"
+    )
 
 
 def _split_image(image: Any, path: Path) -> Line:
