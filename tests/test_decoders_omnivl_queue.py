@@ -15,7 +15,7 @@ def batch(first, count):
 
 @pytest.mark.parametrize("size", [0, 1, 2, 5, 7])
 @pytest.mark.parametrize("counts", [
-    [], [0], [3], [5], [6], [7], [20], [3, 3], [5, 5, 5], [2, 0, 4, 1], [20, 1], [1, 20, 3], [6, 6, 6, 6, 6, 6],
+    [], [0], [3], [5], [6], [7], [20], [3, 3], [5, 5, 5], [2, 0, 4, 1], [20, 1], [1, 20, 3], [6, 6, 6, 6, 6],
 ])  # fmt: skip
 def test_the_last_ones_are_kept(size, counts):
     queue, first = EmbeddingQueue(size, 2), 0

@@ -33,6 +33,7 @@ class MomentumCopy(nn.Module):
         (module,) = self._original
         pairs = zip(self.module.parameters(), module.parameters(), strict=True)
         if learned := [(ours, theirs) for ours, theirs in pairs if ours is not theirs]:
-            self._average(*map(list, zip(*learned, strict=True)), None)
+            averages, values = zip(*learned, strict=True)
+            self._average(averages, values, None)
         for ours, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
             ours.copy_(theirs)
