@@ -30,6 +30,7 @@ from torch.utils.checkpoint import checkpoint
 from backbones.attention import attend
 from backbones.config import TemporalView
 from backbones.errors import BackboneError
+from backbones.pixels import normalised
 from backbones.temporal import attend_over_time
 
 
@@ -120,9 +121,7 @@ class FrozenTower(nn.Module):
     def normalise(self, frames: UInt8[Tensor, "B h w 3"]) -> Float[Tensor, "B 3 h w"]:
         """Decoded frames as the tower wants them: on its device, in [0, 1], less the mean, over the std, in
         its dtype."""
-        pixels = frames.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
-        scale, shift = 1 / (255 * self.std.float()), self.mean.float() / self.std.float()
-        return (pixels * scale[:, None, None] - shift[:, None, None]).to(self.dtype).contiguous()
+        return normalised(frames, self.mean, self.std, self.dtype)
 
     def forward(self, images: Float[Tensor, "B 3 h w"], frames: int | None = None) -> Taps:
         """Run the tower once over normalised frames.

@@ -1,20 +1,12 @@
 """Batches of decoded clips by step number, some steps ahead of the training.
 
 Which clips a step takes, and which frames and crop of them, is a function of (seed, step): each clip once an
-epoch, in a new order and with a new view every time. So nothing is saved to go on in the middle of an epoch,
-and any number of processes see the same batches, each its part.
-
-A clip that cannot be decoded is replaced by another that is drawn from (seed, place in the run), up to ten
-times, and noted: a training that is days long does not end for one video, and says which they were.
+epoch, in a new order and with a new view every time (`finetune.drawn_views`, which also says what stands in
+for a clip that cannot be decoded).
 """
 
-import hashlib
-import random
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,15 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune.decoding import Decoders
+from finetune.drawn_views import DrawnViews, Wanted
 from finetune.failures import Failures
 from storage import RowOrder
 from training.team import ALONE, Team
-from video import Clip, DecodedClip, DecodeError, InputError, ViewPlan
-
-SUBSTITUTES = 10
-"""Clips that are tried in the place of one."""
-STEPS_AHEAD = 2
-"""Batches that are decoded, or being so, beside the one in use."""
+from video import Clip, ViewPlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,50 +61,12 @@ class ClipStream:
         Raises:
             InputError: ten clips in the place of one could not be decoded.
         """
+        views = DrawnViews(clips=self.clips, plan=self.plan, seed=self.seed)
+        for numbers, frames in views.batches(self._wanted(steps), decoders, failures):
+            yield VideoBatch(frames=frames, targets=torch.from_numpy(self.targets[numbers]))
+
+    def _wanted(self, steps: range) -> Iterator[Wanted]:
         order = RowOrder(np.arange(len(self.clips)), self.seed, rank=self.team.rank, world=self.team.size)
-        left, ahead = iter(steps), deque[list[Future[tuple[int, DecodedClip]]]]()
-        while True:
-            while len(ahead) <= STEPS_AHEAD and (step := next(left, None)) is not None:
-                ahead.append(self._submit(order, step, decoders, failures))
-            if not ahead:
-                return
-            yield self._gathered(ahead.popleft())
-
-    def _submit(
-        self, order: RowOrder, step: int, decoders: Decoders, failures: Failures
-    ) -> list[Future[tuple[int, DecodedClip]]]:
         ours = self.size // self.team.size
-        first = step * self.size + self.team.rank * ours
-        numbers = order.batch(step, ours).tolist()
-        return [
-            decoders.submit_first(
-                self._candidates(number, first + row),
-                self.clips,
-                self._plan_in(epoch=(first + row) // len(self.clips)),
-                failures,
-            )
-            for row, number in enumerate(numbers)
-        ]
-
-    def _candidates(self, number: int, place: int) -> Iterator[int]:
-        """The clip at a place in the run, and those that stand in for it."""
-        yield number
-        draw = random.Random(f"substitute {self.seed} {place}")
-        yield from (draw.randrange(len(self.clips)) for _ in range(SUBSTITUTES))
-
-    def _plan_in(self, epoch: int) -> ViewPlan:
-        """Views of an epoch."""
-        word = hashlib.sha256(f"views {self.seed} {epoch}".encode()).digest()[:4]
-        return replace(self.plan, seed=int.from_bytes(word), augmented_views=1)
-
-    def _gathered(self, found: "Sequence[Future[Any]]") -> VideoBatch:
-        try:
-            decoded = [each.result() for each in found]
-        except DecodeError as error:
-            raise InputError(
-                f"expected videos that can be decoded, found {SUBSTITUTES + 1} in a row that cannot, last "
-                f"{error}; look at them with `framebank doctor` and at the run's failed.jsonl"
-            ) from error
-        frames = np.stack([clip.frames[0] for _, clip in decoded])
-        numbers = [number for number, _ in decoded]
-        return VideoBatch(frames=torch.from_numpy(frames), targets=torch.from_numpy(self.targets[numbers]))
+        for step in steps:
+            yield order.batch(step, ours), step * self.size + self.team.rank * ours
