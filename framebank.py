@@ -31,6 +31,11 @@ COMMANDS = {
     ),
     "zeroshot": ("finetune.zeroshot", "classify videos, or a bank's clips, by the names of their classes"),
     "retrieval": ("finetune.retrieval", "find videos by captions and captions by videos, as on MSR-VTT"),
+    "index": (
+        "decoders.omnivl.indexing",
+        "a pre-trained model's vectors and tokens of a bank's images and clips, to search in",
+    ),
+    "search": ("decoders.omnivl.search", "find images and clips by a sentence, in an index"),
     "status": ("pipeline.status", "how far an extraction is, from any terminal or machine, during and after"),
     "inspect": ("storage.inspect", "what a bank holds: spec, rows, sizes, statistics"),
     "verify": ("pipeline.verify", "check a bank from end to end; --repair clears the way for damaged shards"),

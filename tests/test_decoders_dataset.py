@@ -18,6 +18,7 @@ from decoders.shared_reader import SharedReader
 from decoders.wanted import Wanted, everything
 from storage import Bank, CorruptShard, array_name
 from tests.small_banks import row_values, small_spec, write_bank
+from tests.small_omnivl import write_mixed_bank
 from tests.small_runs import write_learnable_bank
 
 CPU = torch.device("cpu")
@@ -247,3 +248,14 @@ def test_batches_reach_a_cuda_device_through_pinned_memory(kept_bank, dtype):
         rows, targets = order.batch(step, 3)
         expected = reader.batch({name: kept_bank.read(name, rows) for name in reader.arrays}, targets)
         torch.testing.assert_close(total, sum(tensor.double().sum() for tensor in expected.tensors()))
+
+
+def test_rows_of_another_length_are_read_from_arrays_of_their_own(tmp_path):
+    bank = write_mixed_bank(tmp_path / "bank")
+    rows = bank.rows(frames=1)
+    reader = FeatureReader(bank, everything(2, 3), device=CPU, dtype=torch.float32, frames=1)
+    features = reader.read(rows)
+    assert [tuple(block.out.shape) for block in features] == [(5, 1, 7, 16)] * 2
+    assert all(block.map_prev is None for block in features)
+    stored = bank.read(bank.array_name(3, "out", 1), rows)
+    assert torch.equal(features[1].out, torch.from_numpy(stored).float())
