@@ -1,20 +1,25 @@
 """What heads see of a bank, and what they see of the same frames through the tower that made it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from backbones.taps import FrozenTower
-from decoders.draws import seeded
+from decoders.draws import Draws, seeded
 from decoders.omnivl.adapter import BankVisual
-from decoders.omnivl.config import AdapterConfig
+from decoders.omnivl.config import AdapterConfig, ObjectiveConfig
 from decoders.omnivl.heads import OmniVLHeads
+from decoders.omnivl.trainer import Pretrainer, Seen
 from decoders.omnivl.vocabulary import text_tokenizer
+from decoders.omnivl.wording import Texts
 from finetune.omnivl.live_bank import LiveBankVisual
 from storage import array_name
 from tests.live_banks import write_live_bank
 from tests.small_clips import small_model
 from tests.small_heads import SMALL, small_heads
+from tests.small_mixed_bank import small_config
 from tests.small_visuals import moved
 
 FRAMES = 3
@@ -68,6 +73,34 @@ def test_in_fp32_both_tiers_are_equal():
         (heads.match(found, TEXTS), heads.match(expected, TEXTS)),
     ):
         torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-5)
+
+
+def test_a_training_on_either_tier_has_the_same_losses():
+    """The same adapter, once on tokens as a bank gives them, once behind the tower."""
+    behind = live()
+    images = {length: behind.normalised(frames(length)) for length in (1, FRAMES)}
+    tokens = {length: behind.features(found) for length, found in images.items()}
+    losses = {"bank": [], "live": []}
+    for tier, found in losses.items():
+        visual = live() if tier == "live" else live().adapter
+        config = replace(small_config(), heads=SMALL, objective=ObjectiveConfig(queue=6, momentum=0.9))
+        trainer = Pretrainer(config, visual, small_heads())
+        for step, length in enumerate((1, FRAMES, 1, FRAMES)):
+            draws = Draws(seed=0, step=step, rows=slice(0, 3), total=3, device=torch.device("cpu"))
+            inputs = (images if tier == "live" else tokens)[length]
+            found.append(trainer.learn(step, [Seen(inputs=inputs, texts=texts(), draws=draws)]))
+    for bank_step, live_step in zip(losses["bank"], losses["live"], strict=True):
+        assert {name: value.item() for name, value in live_step.items()} == pytest.approx(
+            {name: value.item() for name, value in bank_step.items()}, rel=1e-5, abs=1e-5
+        )
+
+
+def texts():
+    numbers = torch.arange(3)
+    captions = torch.zeros(3, dtype=torch.bool)
+    return Texts(
+        tokens=TEXTS, ids=numbers, classes=torch.full_like(numbers, -1), prompts=captions, same=numbers
+    )
 
 
 def test_only_the_adapter_is_trained_and_saved():

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from video.errors import InputError
+from video.extensions import is_still
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +34,14 @@ class Clip:
     """Part of the data set ("train", "val", ...), as the source names it."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Everything else the source says about the clip: further CSV columns or JSON keys, as text."""
+    frames: int = 0
+    """T, how many frames are sampled of it, where the source says; 0: one of an image, of a video as many as
+    of others."""
+
+    @property
+    def still(self) -> bool:
+        """Whether it is named like an image."""
+        return is_still(self.key) or (self.size < 0 and is_still(self.path))
 
 
 def each_once(clips: Iterable[Clip], source: str) -> Iterator[Clip]:

@@ -19,6 +19,11 @@ def is_media(name: str) -> bool:
     return bool(dot and stem) and not stem.startswith(".") and extension.lower() in MEDIA_EXTENSIONS
 
 
+def is_still(name: str) -> bool:
+    """True if the name ends like an image's; an animated GIF is a video."""
+    return name.rpartition(".")[2].lower() in IMAGE_EXTENSIONS
+
+
 def kinds() -> str:
     """The extensions, for error messages."""
     return ", ".join(sorted(MEDIA_EXTENSIONS))

@@ -112,7 +112,10 @@ def space_time_clip(clip: LoadedClip, heads: HeadsConfig, frames: int) -> SpaceT
             "time has layers of its own here, take weights without a view"
         )
     model = SpaceTimeCLIP(clip.model.visual, heads, frames=frames, mean=clip.mean, std=clip.std)
-    return model.requires_grad_(True).train()
+    model.requires_grad_(True).train()
+    projection: Any = clip.model.visual.proj
+    projection.requires_grad_(False)  # to CLIP's own sphere, unused here
+    return model
 
 
 def _refuse_unfit(tower: FrozenTower) -> None:
