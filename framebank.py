@@ -21,6 +21,10 @@ COMMANDS = {
         "what each part of the method is worth: decoders that differ in one thing",
     ),
     "finetune": ("finetune.tuning.command", "CLIP's image tower trained end to end: Open-VCLIP, or plainly"),
+    "pretrain": (
+        "finetune.omnivl.command",
+        "OmniVL: images and videos aligned with texts, from a bank or end to end",
+    ),
     "interpolate": (
         "finetune.final",
         "fine-tuned checkpoints and CLIP to one weight file with its temporal view",

@@ -140,5 +140,5 @@ class PretrainConfig:
         kinds = {"heads": HeadsConfig, "adapter": AdapterConfig, "objective": ObjectiveConfig}
         parts: dict[str, Any] = {name: kind(**values[name]) for name, kind in kinds.items()}
         parts["schedule"] = ScheduleConfig.from_json(values["schedule"])
-        prompts = {name: tuple(values[name]) for name in ("image_prompts", "video_prompts")}
+        prompts: dict[str, Any] = {name: tuple(values[name]) for name in ("image_prompts", "video_prompts")}
         return cls(**(values | parts | prompts))

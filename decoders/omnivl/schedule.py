@@ -122,5 +122,5 @@ class ScheduleConfig:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "ScheduleConfig":
         """The schedule of plain values."""
-        optims = {name: OptimConfig(**values[name]) for name in ("optim", "joint_optim")}
+        optims: dict[str, Any] = {name: OptimConfig(**values[name]) for name in ("optim", "joint_optim")}
         return cls(**(values | optims))

@@ -22,6 +22,7 @@ from decoders.omnivl.vocabulary import text_tokenizer
 from decoders.omnivl.wording import Wording
 from training.run import RunDirectory
 from training.session import Part, lines_of, refuse_diverged, restored
+from training.team import Team
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +41,11 @@ class PretrainResult:
 def samples_by_kind(tier: Tier, config: PretrainConfig) -> dict[Kind, Samples]:
     """What the schedule takes. Raises ValueError where the tier has none of a kind that it needs."""
     return {kind: tier.samples(kind) for kind in sorted(config.schedule.kinds())}
+
+
+def orders_of(samples: dict[Kind, Samples], config: PretrainConfig, team: Team) -> dict[Kind, SampleOrder]:
+    """The order of each kind."""
+    return {kind: SampleOrder(some, config, team) for kind, some in samples.items()}
 
 
 def document(config: PretrainConfig, tier: Tier, samples: dict[Kind, Samples]) -> dict[str, Any]:
@@ -62,7 +68,7 @@ def pretrain(
     """
     start = time.perf_counter()
     refuse_diverged(directory)
-    orders = {kind: SampleOrder(some, config, part.team) for kind, some in samples.items()}
+    orders = orders_of(samples, config, part.team)
     trainer = new_trainer(config, tier, part)
     done = restored(trainer.restore, directory, part.team)
     tokenise = text_tokenizer(config.heads.context)
