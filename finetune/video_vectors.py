@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from backbones.taps import FrozenTower
 from finetune.decoding import Decoders
-from storage import POOLED, Bank
+from storage import Bank
 from video import Clip, DecodedClip, DecodeError, ViewPlan
 
 Vectors = dict[str, NDArray[np.float32]]
@@ -40,8 +40,14 @@ def video_vector(embeddings: Float[Tensor, "V T E"]) -> Float[Tensor, " E"]:
 
 
 def bank_vectors(bank: Bank) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Every clip of a bank that has all of its views, by key."""
-    table, views = bank.written(), bank.spec.views
+    """Every clip of a bank that has all of its views, images too, by key."""
+    for frames in bank.lengths:
+        yield from _vectors_of(bank, frames)
+
+
+def _vectors_of(bank: Bank, frames: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Those of clips whose rows have this T."""
+    table, views = bank.written(frames=frames), bank.spec.views
     rows, keys = table["row"].to_numpy(), table["key"].to_pylist()
     first = rows - table["view"].to_numpy()
     owners, found = np.unique(np.unique(np.stack([first, rows]), axis=1)[0], return_counts=True)
@@ -50,7 +56,8 @@ def bank_vectors(bank: Bank) -> Iterator[tuple[str, NDArray[np.float32]]]:
         named.setdefault(owner, []).append(key)
     whole = owners[found == views]
     for part in np.array_split(whole, -(-len(whole) * views // ROWS) or 1):
-        pooled = torch.from_numpy(bank.read(POOLED, (part[:, None] + np.arange(views)).reshape(-1)))
+        rows = (part[:, None] + np.arange(views)).reshape(-1)
+        pooled = torch.from_numpy(bank.read(bank.pooled_name(frames), rows))
         clips = rearrange(pooled, "(n v) t e -> n v t e", v=views)
         for owner, embeddings in zip(part.tolist(), clips, strict=True):
             vector = video_vector(embeddings).numpy()

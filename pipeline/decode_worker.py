@@ -28,7 +28,9 @@ class DecodeLimits:
     memory_gb: float = 4.0
     """Resident memory of a decoding process, in 10^9 bytes; a video that takes more counts as failed."""
     min_frames: int = 1
-    """Videos with fewer frames are filtered: left out on purpose, never tried again."""
+    """Videos with fewer frames are filtered: left out on purpose, never tried again. An image of which one
+    frame is kept is no video.
+    """
 
     def __post_init__(self) -> None:
         for name in ("seconds", "memory_gb", "min_frames"):
@@ -97,7 +99,8 @@ def failure(error: DecodeError, *, seconds: float) -> DecodeOutcome:
 
 def judged(decoded: DecodedClip, limits: DecodeLimits, *, seconds: float) -> DecodeOutcome:
     """The outcome of a decoded clip: it may be too short."""
-    if decoded.num_frames >= limits.min_frames:
+    still = decoded.decoder == "image" and decoded.frames.shape[1] == 1
+    if still or decoded.num_frames >= limits.min_frames:
         return DecodeOutcome(outcome=WRITTEN, clip=decoded, seconds=seconds)
     return DecodeOutcome(
         outcome=FILTERED,

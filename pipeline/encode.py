@@ -50,7 +50,6 @@ class ShardEncoder:
         self.config = config
         self.bank = Bank(config.bank)
         self.spec = self.bank.spec
-        self.layouts = list(part_layouts(self.spec, config.part))
         blocks = self.spec.kept[config.part].token_blocks
         self.tower = build_tower(config.backbone, self.spec, blocks, config.device)
         self._in_tower = threading.Lock()
@@ -62,7 +61,8 @@ class ShardEncoder:
             task: the shard; `outcomes` has one entry per line of it.
         """
         started, config, tower = time.perf_counter(), self.config, TowerTime()
-        with ShardWriter(config.bank, task.shard, run=config.run, part=config.part) as writer:
+        target = {"run": config.run, "part": config.part, "frames": task.frames}
+        with ShardWriter(config.bank, task.shard, **target) as writer:
             lines = [write_row(writer, line, row) for line, row in self._rows(task, outcomes, tower)]
             tried = {line["row"] for line in task.lines}
             attempts = failed_attempts(task, lines, tried)
@@ -73,7 +73,7 @@ class ShardEncoder:
             outcomes=record.outcomes,
             clips=len(task.lines),
             bytes=record.bytes,
-            frames=tower.rows * self.spec.frames,
+            frames=tower.rows * task.frames,
             encode_seconds=tower.seconds,
             write_seconds=time.perf_counter() - started - tower.seconds - tower.waited,
         )
@@ -84,33 +84,39 @@ class ShardEncoder:
         """Every row slot of the shard in ascending order, with its values where it has any."""
         fresh = fresh_lines(task, outcomes, self.spec.views)
         kept = {line["row"]: line for line in task.kept}
-        encoded = self._encode([frames for _, frames in fresh if frames is not None], tower)
+        layouts = part_layouts(self.spec, self.config.part, task.frames)
+        encoded = self._encode([frames for _, frames in fresh if frames is not None], layouts, tower)
         by_row = {line["row"]: (line, frames) for line, frames in fresh}
         for row in sorted(by_row.keys() | kept.keys()):
             if row in kept:
                 line = kept[row]
-                yield line, self._stored(row) if line["outcome"] == WRITTEN else None
+                yield line, self._stored(row, layouts) if line["outcome"] == WRITTEN else None
             else:
                 line, frames = by_row[row]
                 yield line, None if frames is None else next(encoded)
 
-    def _stored(self, row: int) -> KeptRow:
+    def _stored(self, row: int, layouts: Sequence[ArrayLayout]) -> KeptRow:
         """A committed row, byte for byte."""
-        values = {layout.name: self.bank.read(layout.name, [row])[0] for layout in self.layouts}
+        values = {layout.name: self.bank.read(layout.name, [row])[0] for layout in layouts}
         names = [name for name in values if not is_scale(name)]
         return KeptRow(
             values=values,
             statistics={name: row_statistics(self.bank.values(name, [row]))[0] for name in names},
         )
 
-    def _encode(self, rows: Sequence[np.ndarray], tower: "TowerTime") -> Iterator[KeptRow]:
-        """What is kept of rows of frames (T, h, w, 3), batch by batch."""
-        for start in range(0, len(rows), self.config.batch_rows):
-            frames = np.stack(rows[start : start + self.config.batch_rows])
+    def _encode(
+        self, rows: Sequence[np.ndarray], layouts: Sequence[ArrayLayout], tower: "TowerTime"
+    ) -> Iterator[KeptRow]:
+        """What is kept of rows of frames (T, h, w, 3), batch by batch; a batch of rows of another T than the
+        spec's has about as many frames as one of the spec's.
+        """
+        count = max(1, self.config.batch_rows * self.spec.frames // layouts[0].frames)
+        for start in range(0, len(rows), count):
+            frames = np.stack(rows[start : start + count])
             came = time.perf_counter()
             with self._in_tower:
                 began = time.perf_counter()
-                batch = encode_rows(self.tower, frames, self.layouts)
+                batch = encode_rows(self.tower, frames, layouts)
                 tower.seconds += time.perf_counter() - began
             tower.waited += began - came
             tower.rows += len(frames)
@@ -161,7 +167,7 @@ def encode_rows(tower: FrozenTower, frames: np.ndarray, layouts: Sequence[ArrayL
     Args:
         tower: taps of the blocks that the arrays need.
         frames: uint8 (N, T, h, w, 3).
-        layouts: the arrays.
+        layouts: the arrays of rows with this T.
     """
     count, length = frames.shape[:2]
     images = tower.normalise(torch.from_numpy(frames.reshape(count * length, *frames.shape[2:])))

@@ -10,7 +10,8 @@ Exit codes: 0 done; 1 no sampled clip gives frames, or nothing can be written th
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
@@ -28,7 +29,7 @@ from pipeline.recipes import recipes
 from pipeline.request import LoadedTower, build_spec, load_tower
 from pipeline.room import bank_bytes
 from pipeline.sample import device, draw, measure_sample, workers
-from storage import ATTENTION_MODES, DTYPES, array_layouts, open_place
+from storage import ATTENTION_MODES, DTYPES, BankSpec, open_place, part_layouts
 
 EVL_CLIPS_PER_SECOND = 59.0
 
@@ -88,7 +89,8 @@ def estimate(command: EstimateCommand, console: Console) -> Estimate:
         cold=rate.cold,
     )
     crew = workers(config)
-    ways = list(all_ways(command, loaded, measured, crew))
+    lengths = Counter(clips["frames"].to_pylist())
+    ways = list(all_ways(command, loaded, measured, crew, lengths))
     asked = next(way for way in ways if (way.attention, way.dtype) == (config.attention, config.dtype))
     assert asked.account is not None  # the sample would have been refused
     place = open_place(location)
@@ -138,9 +140,17 @@ def measured_rate(location: str, bar: Progress, doing: str) -> DiskRate:
 
 
 def all_ways(
-    command: EstimateCommand, loaded: LoadedTower, measured: Measured, crew: Workers
+    command: EstimateCommand,
+    loaded: LoadedTower,
+    measured: Measured,
+    crew: Workers,
+    lengths: Mapping[int, int],
 ) -> Iterator[Way]:
-    """What each attention mode and type comes to; the times of the tower are those of the one asked for."""
+    """What each attention mode and type comes to; the times of the tower are those of the one asked for.
+
+    Args:
+        lengths: T of rows to the number of clips.
+    """
     views = command.config.views.count
     for attention in ATTENTION_MODES:
         for dtype in DTYPES:
@@ -153,10 +163,16 @@ def all_ways(
                 measured,
                 crew,
                 views=views,
-                bytes_per_clip=bank_bytes(array_layouts(spec), views),
+                bytes_per_clip=mean_bytes(spec, lengths),
                 clips_per_second=command.train_clips_per_second,
             )
             yield Way(attention=attention, dtype=dtype, account=found)
+
+
+def mean_bytes(spec: BankSpec, lengths: Mapping[int, int]) -> float:
+    """Bytes of a clip's rows, the mean over images and videos."""
+    sizes = {frames: bank_bytes(part_layouts(spec, 0, frames), spec.views) for frames in lengths}
+    return sum(sizes[frames] * count for frames, count in lengths.items()) / sum(lengths.values())
 
 
 def progress(console: Console) -> Progress:

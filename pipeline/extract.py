@@ -39,7 +39,6 @@ from storage import (
     find_bank,
     lacking,
     open_place,
-    part_layouts,
     suggested_name,
 )
 from training.cluster import connect
@@ -113,11 +112,11 @@ def complete(
 ) -> None:
     """Do all the work that one part of the bank still needs."""
     plan = Plan(writer, attempts=config.attempts, redo=redo)
-    clips = plan.clips(part)
+    lengths = plan.clips(part)
+    clips = lengths.total()
     what = "" if part == 0 else f" of what was added (part {part})"
     console.print(f"{clips} clips to do{what}", highlight=False)
-    layouts = list(part_layouts(writer.spec, part))
-    refuse_small_disk(writer.place, layouts, clips * writer.spec.views)
+    refuse_small_disk(writer.place, writer.spec, part, lengths)
     with ExtractionProgress(console, writer, clips, part) as progress:
         run_tasks(config, writer, part, plan.tasks(part), progress)
 

@@ -4,7 +4,7 @@ Casting and quantising happen on the tower's device, so what crosses to the CPU 
 the tower computed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,10 +58,12 @@ def keep(taps: Taps, rows: int, layouts: Sequence[ArrayLayout]) -> Kept:
     Args:
         taps: of rows · T frames, frames of a row side by side.
         rows: N.
-        layouts: the arrays to keep; arrays of scales come with those that they scale.
+        layouts: the arrays to keep, of rows with T; arrays of scales come with those that they scale.
     """
     dtypes = {layout.name: layout.dtype for layout in layouts}
-    found = {name: values.float() for name, values in kept_taps(taps, rows, dtypes).items() if name in dtypes}
+    names = {layout.plain_name: layout.name for layout in layouts}
+    taken = kept_taps(taps, rows, names.keys())
+    found = {names[name]: values.float() for name, values in taken.items() if name in names}
     statistics = {name: row_statistics(values) for name, values in found.items()}
     values: dict[str, np.ndarray] = {}
     for name, tensor in found.items():
@@ -71,8 +73,10 @@ def keep(taps: Taps, rows: int, layouts: Sequence[ArrayLayout]) -> Kept:
     return Kept(values=values, statistics=statistics)
 
 
-def kept_taps(taps: Taps, rows: int, names: dict[str, str]) -> dict[str, torch.Tensor]:
-    """Tokens, attention and embedding by array name, (N, T, ...) each; maps only where they are wanted."""
+def kept_taps(taps: Taps, rows: int, names: Collection[str]) -> dict[str, torch.Tensor]:
+    """Tokens, attention and embedding by plain array name, (N, T, ...) each; maps only where they are
+    wanted.
+    """
 
     def by_row(values: torch.Tensor) -> torch.Tensor:
         return values.unflatten(0, (rows, -1))
@@ -83,7 +87,7 @@ def kept_taps(taps: Taps, rows: int, names: dict[str, str]) -> dict[str, torch.T
         found |= {array_name(block, "out"): by_row(taps.out[block])}
         found |= {array_name(block, "q"): q, array_name(block, "k"): k}
         maps = [array_name(block, tap) for tap in MAPS]
-        if names.keys() & set(maps):
+        if set(names) & set(maps):
             found |= dict(zip(maps, cross_frame_maps(q, k), strict=True))
     return found
 

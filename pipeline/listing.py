@@ -15,13 +15,14 @@ def list_source(config: ExtractConfig) -> ClipTable:
     Raises:
         InputError: nothing there, nothing in it, or an entry that cannot be read.
     """
-    clips = iter_clips(config.source, root=config.root)
-    return clips_table(listing_line(clip, config.split) for clip in islice(clips, config.limit or None))
+    clips = islice(iter_clips(config.source, root=config.root), config.limit or None)
+    return clips_table(listing_line(clip, config.split, config.views.frames) for clip in clips)
 
 
-def listing_line(clip: Clip, split: str) -> dict[str, Any]:
+def listing_line(clip: Clip, split: str, frames: int) -> dict[str, Any]:
     """A clip as a line of the listing: `split` where its own listing names none, and a path that holds from
-    any working folder, since workers may have another one.
+    any working folder, since workers may have another one. Rows of images have one frame, of videos `frames`,
+    if the source says nothing else.
     """
     return {
         "key": clip.key,
@@ -34,6 +35,7 @@ def listing_line(clip: Clip, split: str) -> dict[str, Any]:
         "offset": clip.offset,
         "size": clip.size,
         "bytes": content_bytes(clip),
+        "frames": clip.frames or (1 if clip.still else frames),
     }
 
 

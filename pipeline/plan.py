@@ -6,6 +6,7 @@ rows are copied from what is committed. A later part of a bank follows the first
 first holds.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,15 +36,17 @@ class Plan:
         self.places = places_by_shard(writer)
         self.redo = rows_of_keys(writer.listing, redo)
 
-    def clips(self, part: int) -> int:
-        """How many clips all tasks of a part will try."""
+    def clips(self, part: int) -> Counter[int]:
+        """How many clips all tasks of a part will try, by T of their rows."""
+        found: Counter[int] = Counter()
         if part:
-            return sum(len(task.lines) for task in self.tasks(part))
-        again = (self._again(shard) for shard in self.places)
-        return sum(
-            len(places) if rows is None else len(rows)
-            for places, rows in zip(self.places.values(), again, strict=True)
-        )
+            for task in self.tasks(part):
+                found[task.frames] += len(task.lines)
+            return found
+        for shard, places in self.places.items():
+            again = self._again(shard)
+            found[self._frames(shard)] += len(places) if again is None else len(again)
+        return found
 
     def tasks(self, part: int) -> Iterator[ShardTask]:
         """Every shard of a part that is missing, or has clips that may be tried again, ascending. Made one by
@@ -65,12 +68,14 @@ class Plan:
     def _first(self, shard: int) -> ShardTask | None:
         again = self._again(shard)
         if again is None:
-            return ShardTask(shard=shard, lines=self._lines(shard, self._clips(shard)))
+            lines = self._lines(shard, self._clips(shard))
+            return ShardTask(shard=shard, frames=self._frames(shard), lines=lines)
         if not again:
             return None
         record = self.bank.records[0, shard]
         return ShardTask(
             shard=shard,
+            frames=self._frames(shard),
             lines=self._lines(shard, again),
             kept=tuple(line for line in self._facts(record) if line["row"] - line["view"] not in again),
             attempts=tuple((row, n) for row, n in record.attempts.items() if row not in self.redo),
@@ -101,12 +106,17 @@ class Plan:
         return ShardTask(
             shard=shard,
             part=part,
+            frames=self._frames(shard),
             lines=self._lines(shard, again),
             kept=tuple(kept),
             attempts=tuple(earlier.items()),
             failures=() if record is None else record.failures,
             contents=tuple((row, facts[row]["content"]) for row in sorted(again)),
         )
+
+    def _frames(self, shard: int) -> int:
+        """T of a shard's rows."""
+        return self.listing["frames"][int(self.places[shard][0])].as_py()
 
     def _clips(self, shard: int) -> set[int]:
         """First rows of the clips of a shard."""

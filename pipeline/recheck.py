@@ -19,7 +19,7 @@ from pipeline.decode_worker import DecodeLimits, decode_isolated, own_process
 from pipeline.encode import build_tower, encode_rows
 from pipeline.task import clip_of
 from storage import Bank, BankError, BankSpec, MissingRow, decoded, is_scale
-from video import DecodedClip, ViewPlan, decoder_versions
+from video import ViewPlan, decoder_versions
 
 COMPUTED = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
 """How much two machines may differ by what the tower computes in, relative to the norm of a row."""
@@ -88,7 +88,8 @@ class Recheck:
         Args:
             row: its number. facts: its line of the facts. listed: the listing's line of its clip.
         """
-        decoded = decode_isolated(clip_of(listed), self.plan, DecodeLimits())
+        plan = self.plan.with_frames(listed["frames"])
+        decoded = decode_isolated(clip_of(listed), plan, DecodeLimits())
         if decoded.clip is None:
             return RowCheck(row=row, key=listed["key"], unchecked=decoded.reason)
         if decoded.clip.content != facts["content"]:
@@ -96,7 +97,7 @@ class Recheck:
             wrong = f"its source now has the digest {now}, encoded was one with {then}"
             return RowCheck(row=row, key=listed["key"], wrong=wrong)
         try:
-            differences = self._differences(row, decoded.clip, facts["view"])
+            differences = self._differences(row, decoded.clip.frames[facts["view"]])
         except BankError as error:
             return RowCheck(row=row, key=listed["key"], unchecked=str(error))
         wrong = [
@@ -110,9 +111,9 @@ class Recheck:
         """Up to which relative difference an array counts as the same."""
         return COMPUTED[self.spec.backbone.precision] + STORED[self.bank.layouts[name].dtype]
 
-    def _differences(self, row: int, clip: DecodedClip, view: int) -> dict[str, float]:
-        layouts = list(self.bank.layouts.values())
-        fresh = encode_rows(self.tower, clip.frames[view][None], layouts).values
+    def _differences(self, row: int, frames: np.ndarray) -> dict[str, float]:
+        layouts = [layout for layout in self.bank.layouts.values() if layout.frames == len(frames)]
+        fresh = encode_rows(self.tower, frames[None], layouts).values
         found: dict[str, float] = {}
         for layout in layouts:
             if is_scale(layout.name):

@@ -9,7 +9,7 @@ and not counted, since an extraction of any size pays for it once.
 import os
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ import torch
 
 from pipeline.config import ExtractConfig
 from pipeline.costs import Workers
-from pipeline.decode_worker import decode_isolated, own_process
+from pipeline.decode_worker import DecodeOutcome, decode_isolated, own_process
 from pipeline.errors import ExtractionError
 from pipeline.keep import keep
 from pipeline.plan import Line
 from pipeline.request import LoadedTower, build_spec
 from pipeline.task import clip_of
-from storage import ArrayLayout, ClipTable, array_layouts
+from storage import ClipTable, part_layouts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,21 +81,22 @@ def measure_sample(
     """
     clock = TowerClock(config, loaded)
     reasons: Counter[str] = Counter()
-    spent, rows = 0.0, []
+    spent, rows = 0.0, defaultdict[int, list[np.ndarray]](list)
     with decoding(), one_thread():
-        decode_isolated(clip_of(lines[0]), config.views, config.limits)
+        decode_line(lines[0], config)
         for line in lines:
             began = time.perf_counter()
-            outcome = decode_isolated(clip_of(line), config.views, config.limits)
+            outcome = decode_line(line, config)
             spent += time.perf_counter() - began
-            rows += [] if outcome.clip is None else list(outcome.clip.frames)
+            waiting = rows[line["frames"]]
+            waiting += [] if outcome.clip is None else list(outcome.clip.frames)
             reasons.update([outcome.reason] if outcome.clip is None else [])
-            while len(rows) >= config.batch_rows:
-                clock.encode(rows[: config.batch_rows])
-                rows = rows[config.batch_rows :]
+            while len(waiting) >= config.batch_rows:
+                clock.encode(waiting[: config.batch_rows])
+                del waiting[: config.batch_rows]
             told(line["key"])
-        if rows:
-            clock.encode(rows)
+        for waiting in filter(None, rows.values()):
+            clock.encode(waiting)
     if not clock.rows:
         raise ExtractionError(
             f"expected frames from some of {len(lines)} sampled clips, found none, e.g. {lines[0]['key']}: "
@@ -111,19 +112,26 @@ def measure_sample(
     )
 
 
+def decode_line(line: Line, config: ExtractConfig) -> DecodeOutcome:
+    """What an extraction makes of a line of the listing."""
+    return decode_isolated(clip_of(line), config.views.with_frames(line["frames"]), config.limits)
+
+
 class TowerClock:
     """The tower as the asked-for bank needs it, and how long it and the keeping took."""
 
     def __init__(self, config: ExtractConfig, loaded: LoadedTower) -> None:
         spec = build_spec(config, loaded)
         clip = loaded.clip
-        self.layouts: Sequence[ArrayLayout] = array_layouts(spec)
+        self.spec = spec
         blocks = spec.kept[0].token_blocks
         self.tower = clip.tower(blocks).to(device())
         self.rows, self.tower_seconds, self.keep_seconds = 0, 0.0, 0.0
 
     def encode(self, rows: Sequence[np.ndarray]) -> None:
-        """Encode a batch of rows (T, h, w, 3) and count the time; the first is encoded once before."""
+        """Encode a batch of rows (T, h, w, 3), all of one T, and count the time; the first is encoded once
+        before.
+        """
         if not self.rows:
             self._run(rows if self.tower.device.type == "cuda" else rows[:1])
         seen, kept = self._run(rows)
@@ -139,7 +147,7 @@ class TowerClock:
         if self.tower.device.type == "cuda":
             torch.cuda.synchronize()
         seen = time.perf_counter()
-        keep(taps, len(rows), self.layouts)
+        keep(taps, len(rows), part_layouts(self.spec, 0, len(rows[0])))
         return seen - began, time.perf_counter() - seen
 
 

@@ -66,6 +66,6 @@ def decode_lines(
     """What became of some of a shard's clips, one after the other.
 
     Args:
-        lines: lines of the listing.
+        lines: lines of the listing, which say how many frames are wanted.
     """
-    return [decode_isolated(clip_of(line), plan, limits) for line in lines]
+    return [decode_isolated(clip_of(line), plan.with_frames(line["frames"]), limits) for line in lines]

@@ -15,6 +15,8 @@ class ShardTask:
     """Number of the shard."""
     part: int = 0
     """Part of the bank whose arrays are to be written."""
+    frames: int
+    """T, frames of its rows."""
     lines: tuple[dict[str, Any], ...]
     """The listing's lines of the clips to decode."""
     kept: tuple[dict[str, Any], ...] = ()

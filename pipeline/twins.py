@@ -1,4 +1,5 @@
-"""Clips with the same content under several names: stored once, listed as often as they are named.
+"""Clips with the same content under several names: stored once, listed as often as they are named, as long as
+as many frames are wanted of each.
 
 Only files of equal size can be equal, and of a million videos every tenth shares its size with another by
 chance: so first the two ends of those are compared, and only what still looks equal is read as a whole. The
@@ -27,7 +28,7 @@ Line = dict[str, Any]
 
 
 def find_twins(clips: ClipTable, listed: ClipTable) -> dict[str, str]:
-    """Key of a new clip to the key of the first clip with the same content, for those that have one.
+    """Key of a new clip to the key of the first clip with the same content and T, for those that have one.
 
     Args:
         clips: the source's clips; those that are listed already keep their rows.
@@ -85,11 +86,11 @@ def digest_of(read: Callable[[], bytes]) -> str:
 def first_with_same(
     lines: Sequence[Mapping[str, Any]], digests: Sequence[str], known: set[str]
 ) -> dict[str, str]:
-    """Key to the earliest key of equal content; those of the bank come first and keep their rows."""
-    first: dict[str, str] = {}
+    """Key to the earliest key of equal content and T; those of the bank come first and keep their rows."""
+    first: dict[tuple[str, int], str] = {}
     twins: dict[str, str] = {}
     for line, digest in zip(lines, digests, strict=True):
-        original = first.setdefault(digest, line["key"])
+        original = first.setdefault((digest, line["frames"]), line["key"])
         if original != line["key"] and line["key"] not in known:
             twins[line["key"]] = original
     return twins

@@ -56,7 +56,8 @@ def decoded(task: ShardTask, plan: ViewPlan) -> list[DecodeOutcome]:
     outcomes = []
     for line in task.lines:
         try:
-            outcomes.append(DecodeOutcome(outcome=WRITTEN, clip=decode_views(clip_of(line), plan)))
+            clip = decode_views(clip_of(line), plan.with_frames(line["frames"]))
+            outcomes.append(DecodeOutcome(outcome=WRITTEN, clip=clip))
         except DecodeError as error:
             outcomes.append(failure(error, seconds=0.0))
     return outcomes

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from backbones.config import BackboneConfig
 from backbones.weights import load_clip
 from finetune.video_vectors import Journal, bank_vectors, clip_vector, encoded, video_vector
-from storage import POOLED, Bank
-from tests.small_banks import small_spec, write_bank
+from storage import POOLED, Bank, BankWriter
+from tests.small_banks import clip_line, small_spec, write_bank, write_shard
 from tests.small_clips import write_config
 from tests.test_finetune_decoding import HOSTILE, PLAN, drawn
 from video import decode_views
@@ -31,6 +31,19 @@ def test_a_banks_clips_but_for_those_that_failed(tmp_path, views):
         first = int(key[6:10]) * views
         pooled = torch.from_numpy(bank.read(POOLED, list(range(first, first + views))))
         np.testing.assert_array_equal(vector, video_vector(pooled).numpy())
+
+
+def test_images_and_videos_of_a_bank(tmp_path):
+    path, spec = tmp_path / "bank", small_spec()
+    with BankWriter(path, spec, shard_rows=2) as writer:
+        writer.enrol([clip_line(0) | {"frames": 1}, clip_line(1)])
+        for shard in range(2):
+            write_shard(path, shard, writer=writer)
+    bank = Bank(path)
+    found = dict(bank_vectors(bank))
+    for key, row, frames in ((clip_line(0)["key"], 2, 1), (clip_line(1)["key"], 0, 3)):
+        pooled = torch.from_numpy(bank.read(bank.pooled_name(frames), [row]))
+        np.testing.assert_array_equal(found[key], video_vector(pooled).numpy())
 
 
 def test_a_video_that_kills_its_decoder_costs_its_own_vector_alone(tmp_path, monkeypatch):

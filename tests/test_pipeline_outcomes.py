@@ -22,6 +22,7 @@ EARLIER = [
 def task_of(*rows: int) -> ShardTask:
     """A task that tries these clips of two views each again."""
     return ShardTask(
+        frames=4,
         shard=0,
         lines=tuple({"row": row} for row in rows),
         attempts=((0, 1), (2, 1), (4, 1)),

@@ -10,7 +10,7 @@ from video import Clip
 
 def line_of(folder, name, data, *, offset=0, size=-1):
     (folder / name).write_bytes(data)
-    return listing_line(Clip(key=name, path=str(folder / name), offset=offset, size=size), "")
+    return listing_line(Clip(key=name, path=str(folder / name), offset=offset, size=size), "", 3)
 
 
 def listing_of(tmp_path, lines):
@@ -78,6 +78,8 @@ def test_what_cannot_be_read_has_no_twin(tmp_path):
 
 
 def test_clips_behind_urls_are_left_alone(tmp_path):
-    lines = [listing_line(Clip(key=k, path=f"https://nowhere.invalid/{k}"), "") for k in ("a.mp4", "b.mp4")]
+    lines = [
+        listing_line(Clip(key=k, path=f"https://nowhere.invalid/{k}"), "", 3) for k in ("a.mp4", "b.mp4")
+    ]
     assert [line["bytes"] for line in lines] == [-1, -1]
     assert twins_of(lines, listing_of(tmp_path, [])) == {}

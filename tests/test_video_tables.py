@@ -21,6 +21,13 @@ def test_columns_find_their_place(tmp_path: Path) -> None:
     assert (second.path, second.label, second.captions) == (str(tmp_path / "b c.mp4"), 0, ())
 
 
+def test_a_number_of_frames_for_some(tmp_path: Path) -> None:
+    text = "path,sampled_frames,frames\na.mp4,4,300\nb.mp4,,20\n"
+    first, second = list_clips(write(tmp_path / "t.csv", text))
+    assert (first.frames, second.frames) == (4, 0)
+    assert first.attributes == {"frames": "300"}  # the length of the video, say
+
+
 def test_other_spellings_and_indices_with_names(tmp_path: Path) -> None:
     text = "Video\tLabel\tclass_name\tcaption_1\tcaption_2\na.mp4\t7\tswim\tone\ttwo\n"
     (clip,) = list_clips(write(tmp_path / "t.tsv", text))
@@ -39,6 +46,8 @@ def test_rows_of_one_video_join_their_captions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("path,sampled_frames\na.mp4,0\n", "line 2: expected a whole number of at least 1"),
+        ("path,sampled_frames\na.mp4,8.5\n", "line 2: expected a whole number of at least 1"),
         ("path,label\na.mp4,1\nb.mp4\n", "line 3: expected 2 cells as in the header; found 1"),
         ("path,label\na.mp4,1\n,1\n", "line 3: expected a path"),
         ("path,label\na.mp4,1\na.mp4,2\n", r"line 3: .*found 'a.mp4' again \(first in line 2\)"),

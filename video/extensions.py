@@ -21,7 +21,7 @@ def is_media(name: str) -> bool:
 
 def is_still(name: str) -> bool:
     """True if the name ends like an image's; an animated GIF is a video."""
-    return name.rpartition(".")[2].lower() in IMAGE_EXTENSIONS
+    return name.lower().endswith(tuple(f".{extension}" for extension in IMAGE_EXTENSIONS))
 
 
 def kinds() -> str:

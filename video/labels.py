@@ -46,6 +46,8 @@ class Entry(NamedTuple):
     """First byte inside the file."""
     size: int = -1
     """Bytes; -1 for the whole file."""
+    frames: int = 0
+    """Frames that are sampled of it; 0 where nothing is said."""
 
     def with_captions(self, captions: tuple[str, ...], *, line: int | None = None) -> "Entry":
         """The same entry with other captions, and line where given."""
@@ -104,6 +106,7 @@ def _clip(entry: Entry, numbers: dict[str, int], source: str, folder: str) -> Cl
         captions=entry.captions,
         split=entry.split,
         attributes=entry.attributes,
+        frames=entry.frames,
     )
 
 

@@ -1,5 +1,5 @@
-"""Listing a table with a header line, comma or tab separated: path, label, captions, split, and anything
-else.
+"""Listing a table with a header line, comma or tab separated: path, label, captions, split, sampled_frames
+(where another number is wanted of a clip than of others), and anything else.
 
 Several rows may share a path if they differ only in their caption (as captions are often distributed): they
 are one clip with several captions. A cell of the captions column may also hold a JSON list of texts.
@@ -31,6 +31,7 @@ PATHS = (
 LABELS = ("label", "class", "class_name", "category", "label_name", "action")
 NAMES = ("class_name", "label_name", "class", "category")
 SPLITS = ("split", "subset")
+FRAMES = ("sampled_frames",)
 INDEX = re.compile(r"-?\d*")
 CAPTION = re.compile(r"(captions?|texts?|sentences?|descriptions?)(_?\d+)?$")
 
@@ -47,7 +48,8 @@ def read_table(path: str) -> Iterator[Entry]:
     """Entries in the order of the file, rows of one path joined.
 
     Raises:
-        InputError: a row with too few or too many cells, or without a path, with its line number.
+        InputError: a row with too few or too many cells, without a path, or with an impossible number of
+            frames, with its line number.
     """
     entries: dict[str, Entry] = {}
     for line, cells, columns in _rows(path):
@@ -55,6 +57,11 @@ def read_table(path: str) -> Iterator[Entry]:
         if not entry.path:
             raise InputError(
                 f"{path}, line {line}: expected a path; found an empty cell; fill it or remove the row"
+            )
+        if entry.frames < 0:
+            raise InputError(
+                f"{path}, line {line}: expected a whole number of at least 1 under {FRAMES[0]}, or nothing; "
+                "correct it"
             )
         known = entries.get(entry.path)
         entries[entry.path] = entry if known is None else _joined(known, entry, path)
@@ -91,7 +98,8 @@ class _Columns:
         self.path, self.label, self.split = (_place(header, names) for names in (PATHS, LABELS, SPLITS))
         rest = [name if place != self.label else "" for place, name in enumerate(header)]
         self.name = _place(rest, NAMES)
-        taken = {self.path, self.label, self.split}
+        self.frames = _place(header, FRAMES)
+        taken = {self.path, self.label, self.split, self.frames}
         self.texts = [
             place for place, name in enumerate(header) if CAPTION.match(name.lower()) and place not in taken
         ]
@@ -115,7 +123,15 @@ class _Columns:
                 if self.others
                 else NOTHING_ELSE
             ),
+            frames=_count(cells[self.frames]) if self.frames >= 0 else 0,
         )
+
+
+def _count(cell: str) -> int:
+    """A whole number of at least 1; 0 for an empty cell, -1 for anything else."""
+    if not cell:
+        return 0
+    return int(cell) if cell.isdecimal() and int(cell) else -1
 
 
 def _texts(cell: str) -> list[str]:

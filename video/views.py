@@ -11,7 +11,7 @@ memory is bounded by the group, not by views x frames x a 4K picture.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -108,6 +108,10 @@ class ViewPlan:
     def frames(self) -> int:
         """T, frames of a view."""
         return self.sampling.frames
+
+    def with_frames(self, frames: int) -> "ViewPlan":
+        """The same plan with another T; of one frame it is the one that the sampling takes then."""
+        return replace(self, sampling=replace(self.sampling, frames=frames))
 
     @property
     def hw(self) -> Size:
