@@ -40,6 +40,14 @@ COMMANDS = {
         "a pre-trained model's vectors and tokens of a bank's images and clips, to search in",
     ),
     "search": ("decoders.omnivl.search", "find images and clips by a sentence, in an index"),
+    "retrieve": (
+        "decoders.omnivl.retrieving",
+        "how well the images and clips of an index and their captions find each other",
+    ),
+    "caption": (
+        "decoders.omnivl.captioning",
+        "say what images and clips show; BLEU, ROUGE-L and CIDEr of that",
+    ),
     "status": ("pipeline.status", "how far an extraction is, from any terminal or machine, during and after"),
     "inspect": ("storage.inspect", "what a bank holds: spec, rows, sizes, statistics"),
     "verify": ("pipeline.verify", "check a bank from end to end; --repair clears the way for damaged shards"),

@@ -72,7 +72,7 @@ class BankSource:
         choices: Iterator[Choice] = ((some, some) for some in rows)
         with closing(read_ahead(self.reader(items[0].kind), choices)) as found:
             for part, features in zip(parts, found, strict=True):
-                with torch.inference_mode():
+                with torch.no_grad():
                     visual = self.model.visual([block.out for block in features.features])
                 yield part, visual
 

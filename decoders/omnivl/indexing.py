@@ -22,13 +22,12 @@ from decoders.omnivl.coarse import Layout, coarsened, coarser
 from decoders.omnivl.index import ARRAYS, FILES, INDEX, ITEMS, Index, IndexFacts, IndexRefused
 from decoders.omnivl.items import Item
 from decoders.omnivl.model import OmniVLModel, Source, open_model
-from decoders.omnivl.schedule import Kind
+from decoders.omnivl.schedule import KINDS, Kind
 from decoders.omnivl.visual import VisualOut
 from decoders.precision import pick_device
 from storage import Bank
 from training.run import write_json
 
-KINDS: tuple[Kind, ...] = ("image", "video")
 MOST_TOKENS = 64
 """M by default: at width 512 in fp16, 128 candidates are 8 MB a query."""
 Watch = Callable[["Batches"], Iterable[tuple[Sequence[Item], VisualOut]]]

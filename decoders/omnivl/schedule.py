@@ -7,11 +7,12 @@ those that it is compared with.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from training.optim import OptimConfig
 
 Kind = Literal["image", "video"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Schedule = Literal["decoupled", "joint", "image_only", "video_only", "image_then_video"]
 
 
