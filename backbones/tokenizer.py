@@ -2,14 +2,17 @@
 
 Extraction never reads a text, and a Hugging Face tokenizer may have to be downloaded: so nothing is loaded
 before the first call. A folder may bring its own byte-pair merges (`text_cfg.tokenizer_kwargs.bpe_path`,
-relative to the folder) for a vocabulary smaller than CLIP's 49408.
+relative to the folder) for a vocabulary smaller than CLIP's 49408; `text_cfg.merges` takes the first of
+CLIP's.
 """
 
+import gzip
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer, default_bpe
 from torch import Tensor
 
 from backbones.architecture import first_line
@@ -57,6 +60,8 @@ class Tokenizer:
         length = self.text_cfg.get("context_length", DEFAULT_CONTEXT_LENGTH)
         options = dict(self.text_cfg.get("tokenizer_kwargs") or {})
         name = self.text_cfg.get("hf_tokenizer_name")
+        if "merges" in self.text_cfg:
+            return _first_merges(self.text_cfg["merges"], length)
         if not name:
             if "bpe_path" in options and self.folder is not None:
                 options["bpe_path"] = str(self.folder / options["bpe_path"])
@@ -68,3 +73,12 @@ class Tokenizer:
             )
         except (ImportError, OSError, ValueError) as error:
             raise BackboneError(f"could not get the tokenizer {name}: {first_line(error)}") from error
+
+
+def _first_merges(count: int, length: int) -> SimpleTokenizer:
+    """CLIP's tokenizer with the first `count` of its byte pairs, the most frequent ones, alone."""
+    lines = gzip.decompress(Path(default_bpe()).read_bytes()).split(b"\n")
+    with tempfile.NamedTemporaryFile(suffix=".txt.gz") as file:
+        file.write(gzip.compress(b"\n".join(lines[: count + 1])))
+        file.flush()
+        return SimpleTokenizer(file.name, context_length=length)

@@ -7,10 +7,12 @@ import torch
 
 from decoders.omnivl.beams import BeamConfig, generate
 from decoders.omnivl.memory import Memory, memory_of
-from decoders.omnivl.vocabulary import DEC, ENC, EOT, SOT, detokenise, text_mask, text_tokenizer
+from decoders.omnivl.vocabulary import Words, detokenise, text_mask, text_tokenizer
 from tests.small_heads import SMALL, drawn_visual, small_heads, tiny_decoder
 
 LONGEST = 3
+
+SOT, EOT, ENC, DEC = Words().start, Words().end, Words().enc, Words().dec
 
 
 def every_text():

@@ -11,7 +11,7 @@ from decoders.omnivl.blocks import LookingBlocks
 from decoders.omnivl.config import TEMPERATURES
 from decoders.omnivl.generation import GenerationDecoder
 from decoders.omnivl.memory import Memory, memory_of
-from decoders.omnivl.vocabulary import ROWS, Vocabulary, text_mask, text_tokenizer
+from decoders.omnivl.vocabulary import Vocabulary, text_mask, text_tokenizer
 from tests.small_heads import SMALL, drawn_visual, small_heads
 
 TEXTS = ["a red circle", "two blue squares that move left"]
@@ -32,7 +32,7 @@ def heads(request):
 
 
 def trimmed(row):
-    return TOKENS[row : row + 1, : int(text_mask(TOKENS)[row].sum())]
+    return TOKENS[row : row + 1, : int(text_mask(TOKENS, SMALL.words.end)[row].sum())]
 
 
 def one(visual, row):
@@ -112,7 +112,7 @@ def test_a_question_is_a_memory(heads):
 def test_losses_are_sums_over_the_words_and_the_end():
     heads, visual = small_heads(), drawn_visual(2)
     logits = heads.generate.logits(visual.tokens, None, TOKENS)
-    wanted = torch.where(text_mask(TOKENS), TOKENS, -100)[:, 1:]
+    wanted = torch.where(text_mask(TOKENS, SMALL.words.end), TOKENS, -100)[:, 1:]
     for smoothing in (0.0, 0.1):
         sums, counts = heads.caption_loss(visual, TOKENS, smoothing=smoothing)
         mean = F.cross_entropy(logits[:, :-1].flatten(0, 1), wanted.flatten(), label_smoothing=smoothing)
@@ -122,7 +122,7 @@ def test_losses_are_sums_over_the_words_and_the_end():
 
 def test_one_table_serves_all():
     heads = small_heads()
-    tables = [name for name, tensor in heads.named_parameters() if tensor.shape[:1] == (ROWS,)]
+    tables = [name for name, tensor in heads.named_parameters() if tensor.shape[:1] == (SMALL.words.rows,)]
     assert len(tables) == 1
     assert heads.generate.blocks.words.table is heads.text.blocks.words.table
 

@@ -12,7 +12,7 @@ from decoders.omnivl.blocks import LookingBlocks
 from decoders.omnivl.config import HeadsConfig
 from decoders.omnivl.memory import Memory, memory_of
 from decoders.omnivl.visual import VisualOut
-from decoders.omnivl.vocabulary import ENC, begun_with, text_mask
+from decoders.omnivl.vocabulary import begun_with, text_mask
 
 
 class AlignmentDecoder(nn.Module):
@@ -21,6 +21,7 @@ class AlignmentDecoder(nn.Module):
     def __init__(self, config: HeadsConfig, table: nn.Embedding) -> None:
         super().__init__()
         self.blocks = LookingBlocks(config, config.align_layers, table)
+        self.words = config.words
         self.judge = nn.Linear(config.width, 2)
 
     def match(self, visual: VisualOut, tokens: Int[Tensor, "N L"]) -> Float[Tensor, "N 2"]:
@@ -29,5 +30,5 @@ class AlignmentDecoder(nn.Module):
 
     def ask(self, visual: VisualOut, tokens: Int[Tensor, "N L"]) -> Memory:
         """The states of each text at its visual tokens, with the text's mask."""
-        mask = text_mask(tokens)
-        return Memory(self.blocks(begun_with(tokens, ENC), mask, memory_of(visual)), mask)
+        mask = text_mask(tokens, self.words.end)
+        return Memory(self.blocks(begun_with(tokens, self.words.enc), mask, memory_of(visual)), mask)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from decoders.omnivl.schedule import ScheduleConfig
+from decoders.omnivl.vocabulary import MERGES, Words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +28,9 @@ class HeadsConfig:
     """Blocks of the generation decoder, likewise."""
     context: int = 32
     """Most tokens of a text, with those that begin and end it; longer ones are cut."""
+    merges: int = MERGES
+    """Byte pairs of CLIP's vocabulary that texts are made of, the most frequent first; fewer make a smaller
+    table of tokens and longer texts."""
     temperature: float = 0.07
     """What cosines are divided by when training begins; it is learned."""
 
@@ -35,8 +39,15 @@ class HeadsConfig:
             raise ValueError(f"expected a width that {self.heads} heads share, found {self.width}")
         if min(self.text_layers, self.align_layers, self.generate_layers, self.embed) < 1 or self.context < 4:
             raise ValueError(f"expected layers and embed from 1 and a context from 4, found {self}")
+        if not 0 <= self.merges <= MERGES:
+            raise ValueError(f"expected merges from 0 to {MERGES}, found {self.merges}")
         if not TEMPERATURES[0] <= self.temperature <= TEMPERATURES[1]:
             raise ValueError(f"expected a temperature within {TEMPERATURES}, found {self.temperature}")
+
+    @property
+    def words(self) -> Words:
+        """The vocabulary."""
+        return Words(merges=self.merges)
 
 
 TEMPERATURES = (0.001, 0.5)

@@ -12,15 +12,17 @@ from torch.nn import functional as F
 from decoders.omnivl.blocks import LookingBlocks
 from decoders.omnivl.config import HeadsConfig
 from decoders.omnivl.memory import Memory
-from decoders.omnivl.vocabulary import WORDS, Vocabulary, begun_with, text_mask
+from decoders.omnivl.vocabulary import Vocabulary, begun_with, text_mask
 
 
 class GenerationDecoder(nn.Module):
     """Texts written while looking; a `vocabulary` of the table's rows."""
 
-    def __init__(self, config: HeadsConfig, table: nn.Embedding, vocabulary: Vocabulary = WORDS) -> None:
+    def __init__(
+        self, config: HeadsConfig, table: nn.Embedding, vocabulary: Vocabulary | None = None
+    ) -> None:
         super().__init__()
-        self.vocabulary = vocabulary
+        self.vocabulary = vocabulary or config.words.generated
         self.blocks = LookingBlocks(config, config.generate_layers, table)
 
     def states(

@@ -18,7 +18,6 @@ from decoders.omnivl.generation import GenerationDecoder
 from decoders.omnivl.memory import Memory, memory_of
 from decoders.omnivl.text import TextEncoder
 from decoders.omnivl.visual import VisualOut
-from decoders.omnivl.vocabulary import ROWS
 
 
 class OmniVLHeads(nn.Module):
@@ -32,7 +31,7 @@ class OmniVLHeads(nn.Module):
     def __init__(self, config: HeadsConfig) -> None:
         super().__init__()
         self.config = config
-        table = nn.Embedding(ROWS, config.width)
+        table = nn.Embedding(config.words.rows, config.width)
         nn.init.normal_(table.weight, std=0.02)
         self.text = TextEncoder(config, table)
         self.align = AlignmentDecoder(config, table)

@@ -107,7 +107,7 @@ def open_model(run: Path, device: torch.device) -> OmniVLModel:
         tier=tier,
         checkpoint=path.resolve(),
         digest=digest_of({"visual": visual, "heads": heads}, config, tier),
-        tokenise=text_tokenizer(config.heads.context),
+        tokenise=text_tokenizer(config.heads.context, config.heads.words),
     )
 
 

@@ -71,7 +71,7 @@ def pretrain(
     orders = orders_of(samples, config, part.team)
     trainer = new_trainer(config, tier, part)
     done = restored(trainer.restore, directory, part.team)
-    tokenise = text_tokenizer(config.heads.context)
+    tokenise = text_tokenizer(config.heads.context, config.heads.words)
     lines = lines_of(directory, done, part)
     pretraining = Pretraining(
         trainer=trainer,

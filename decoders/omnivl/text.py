@@ -18,9 +18,10 @@ class TextEncoder(nn.Module):
     def __init__(self, config: HeadsConfig, table: nn.Embedding) -> None:
         super().__init__()
         self.blocks = ReadingBlocks(config, config.text_layers, table)
+        self.end = config.words.end
         self.project = nn.Linear(config.width, config.embed)
 
     def forward(self, tokens: Int[Tensor, "N L"]) -> Float[Tensor, "N E"]:
         """Unit vectors of texts (SOT ... EOT, pads)."""
-        states = self.blocks(tokens, text_mask(tokens))
+        states = self.blocks(tokens, text_mask(tokens, self.end))
         return F.normalize(self.project(states[:, 0]), dim=-1)

@@ -145,8 +145,8 @@ class Pretrainer:
         """Pairs to be judged and words to be generated of a piece."""
         legal = ~self._taken(texts)
         pairs = len(texts.ids) + legal.any(dim=1).sum() + legal.any(dim=0).sum()
-        words = text_mask(texts.tokens)[:, 1:].sum(dim=1)[self._captions(texts)].sum()
-        return torch.stack([pairs, words]).float()
+        written = text_mask(texts.tokens, self.config.heads.words.end)[:, 1:]
+        return torch.stack([pairs, written[self._captions(texts)].sum()]).float()
 
     def _captions(self, texts: Texts) -> Bool[Tensor, " N"]:
         """Which samples' texts are learned word by word."""

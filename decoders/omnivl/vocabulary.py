@@ -1,11 +1,11 @@
 """Texts as numbers and back: CLIP's byte pairs and two tasks.
 
 open_clip brings this vocabulary with it, so nothing is downloaded. A text is SOT, its byte pairs, EOT, then
-pads. The pad is 0, which is also an exclamation mark within a word: its first EOT alone says where a text
-ends. In the two decoders a task token stands in the place of SOT, as in BLIP.
+pads. Of a few texts about few things a table of all 48,894 byte pairs would be most of the work: the first
+thousand, say, spell the rest. The pad is 0, which is also an exclamation mark within a word: its first EOT
+alone says where a text ends. In the two decoders a task token stands in the place of SOT, as in BLIP.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,12 +14,10 @@ from torch import Tensor
 
 from backbones.tokenizer import Tokenizer
 
-SOT, EOT = 49406, 49407
-"""What begins and ends a text in CLIP's vocabulary."""
-ENC, DEC = 49408, 49409
-"""What begins it in the alignment decoder, and in the generation decoder."""
-ROWS = 49410
-"""Tokens in all."""
+BYTES = 512
+"""Tokens of single bytes, within a word and at its end; byte pairs follow."""
+MERGES = 48894
+"""Byte pairs of CLIP's list, the most frequent first."""
 PAD = 0
 """What follows the end."""
 
@@ -36,16 +34,50 @@ class Vocabulary:
     """Never generated."""
 
 
-WORDS = Vocabulary(begin=DEC, end=EOT, closed=(SOT, ENC, DEC))
-"""That of all texts here."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Words:
+    """The vocabulary of all texts here, of so many byte pairs: tokens of bytes and pairs, SOT, EOT, ENC,
+    DEC."""
+
+    merges: int = MERGES
+
+    @property
+    def start(self) -> int:
+        """SOT, which begins a text."""
+        return BYTES + self.merges
+
+    @property
+    def end(self) -> int:
+        """EOT, which ends it."""
+        return self.start + 1
+
+    @property
+    def enc(self) -> int:
+        """What begins it in the alignment decoder."""
+        return self.start + 2
+
+    @property
+    def dec(self) -> int:
+        """What begins it in the generation decoder."""
+        return self.start + 3
+
+    @property
+    def rows(self) -> int:
+        """Tokens in all."""
+        return self.start + 4
+
+    @property
+    def generated(self) -> Vocabulary:
+        """As searches see it."""
+        return Vocabulary(begin=self.dec, end=self.end, closed=(self.start, self.enc, self.dec))
 
 
-def text_tokenizer(context: int) -> Tokenizer:
+def text_tokenizer(context: int, words: Words = Words()) -> Tokenizer:
     """Texts to Int64 tokens (N, context); longer ones are cut, EOT stays."""
-    return Tokenizer({"context_length": context})
+    return Tokenizer({"context_length": context, "merges": words.merges})
 
 
-def text_mask(tokens: Int[Tensor, "N L"], end: int = EOT) -> Bool[Tensor, "N L"]:
+def text_mask(tokens: Int[Tensor, "N L"], end: int) -> Bool[Tensor, "N L"]:
     """True up to and including the first `end`; all of a text that has none."""
     ends = (tokens == end).int()
     return ends.cumsum(dim=1) - ends == 0
@@ -57,10 +89,11 @@ def begun_with(tokens: Int[Tensor, "N L"], task: int) -> Int[Tensor, "N L"]:
 
 
 def detokenise(tokenizer: Tokenizer, tokens: Int[Tensor, "N L"]) -> list[str]:
-    """The words of each text, without what begins, ends and fills it; all of one that has no end."""
-    masks = text_mask(tokens)
-    return [_words(tokenizer, row[mask].tolist()) for row, mask in zip(tokens, masks, strict=True)]
-
-
-def _words(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
-    return tokenizer.decode([token for token in tokens if token < SOT])
+    """The words of each text, without what begins, ends and fills it; as far as it came where it has no
+    end."""
+    words = Words(merges=tokenizer.text_cfg["merges"])
+    masks = text_mask(tokens, words.end)
+    return [
+        tokenizer.decode([token for token in row[mask].tolist() if token < words.start])
+        for row, mask in zip(tokens, masks, strict=True)
+    ]
