@@ -35,9 +35,9 @@ def attention_map(q, k):
 def textbook_tokens(state, i, out, map_prev, map_next, grid):
     """Tokens plus what the modules found in `state` add."""
     kv = out
-    if f"decoder.temporal_conv.{i}.weight" in state:
+    if f"decoder.temporal_conv.{i}.weight" in state and out.shape[1] > 1:  # one frame has no time
         kv = kv + textbook_conv(state, i, out)
-    if f"decoder.temporal_pos_embed.{i}" in state:
+    if f"decoder.temporal_pos_embed.{i}" in state and out.shape[1] > 1:
         kv = kv + state[f"decoder.temporal_pos_embed.{i}"][None, :, None]
     if f"decoder.cross_attention.{i}.w1" in state:
         kv = kv + textbook_cross(state, i, map_prev, map_next, grid)

@@ -10,6 +10,7 @@ on in the middle of an epoch.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -77,14 +78,13 @@ def class_list(table: ClipTable, label: str) -> tuple[str, ...]:
 def labelled_clips(
     bank: Bank, *, split: str, label: str, classes: tuple[str, ...], arrays: Sequence[str] = ()
 ) -> LabelledClips:
-    """The written clips of a split (empty: of all) that have a label, and rows in all of `arrays` (of all
-    where none are named). Raises ValueError where there are none.
+    """The written clips of a split (empty: of all) that have a label, and rows in all of `arrays`, which are
+    of one T (of the spec's T where none are named). Raises ValueError where there are none.
     """
-    chosen = bank.written(split=split, arrays=arrays)
+    chosen = bank.written(split=split, arrays=arrays, frames=None if arrays else bank.spec.frames)
     if not len(chosen):
-        known = ", ".join(repr(name) for name in sorted(set(bank.written()["split"].to_pylist()))) or "none"
         raise ValueError(
-            f"expected written clips in split {split!r} of {bank.path}, found none; its splits: {known}"
+            f"expected written clips in split {split!r} of {bank.path}, found none{_what_there_is(bank)}"
         )
     rows, targets = (
         rows_by_clip(chosen, bank.spec.views),
@@ -96,6 +96,15 @@ def labelled_clips(
             f"no clip of split {split!r} of {bank.path} has a {label!r}; choose another label set"
         )
     return LabelledClips(rows=rows[kept], targets=targets[kept], unlabelled=int((~kept).sum()))
+
+
+def _what_there_is(bank: Bank) -> str:
+    """The splits of a bank's written rows, and their lengths where there are several."""
+    written = bank.written()
+    splits = ", ".join(repr(name) for name in sorted(set(written["split"].to_pylist()))) or "none"
+    lengths = Counter(written["frames"].to_pylist())
+    rows = ", ".join(f"{count} of {frames} frames" for frames, count in sorted(lengths.items()))
+    return f"; its splits: {splits}" + (f"; its rows: {rows}" if lengths.keys() - {bank.spec.frames} else "")
 
 
 def stacked(clips: Sequence[LabelledClips]) -> LabelledClips:

@@ -5,7 +5,7 @@ layer by layer from shallow to deep, at the unpooled tokens of the last D blocks
 block n - D + i (`DecoderConfig` has the variants that the paper compares this with). Tokens first receive
 what the temporal modules add:
 
-    tokens = F + conv(F) + position + cross(maps)
+    tokens = F + conv(F) + position + cross(maps)      (a single frame, T = 1: tokens = F)
     x = x + attention(norm1(x), norm3(tokens));  x = x + mlp(norm2(x))
     logits = Linear(Dropout(LayerNorm(x)))
 
@@ -133,19 +133,23 @@ class EVLTrunk(nn.Module):
             raise ValueError(
                 f"this decoder reads one token a frame, found features with {block.out.shape[2]}"
             )
-        table, conv = self._table(i, block), self._conv(i)
+        frames = block.out.shape[1]
+        table, conv = self._table(i, block), self._conv(i, frames)
         return TokenParts(
             out=block.out,
             maps=None if table is None else (block.map_prev, block.map_next),  # pyright: ignore[reportArgumentType]
             grid=self.grid,
             taps=None if conv is None else conv.residual_taps,
-            added=self._added(i, block.out.shape[1]),
+            added=self._added(i, frames),
             tables=None if table is None else (table.w1, table.w2),
             seen=block.seen,
         )
 
-    def _conv(self, i: int) -> TemporalConv | None:
-        return None if self.temporal_conv is None else self.temporal_conv[i]  # pyright: ignore[reportReturnType]
+    def _conv(self, i: int, frames: int) -> TemporalConv | None:
+        """The convolution of layer `i`; None where it is off or there is but one frame."""
+        if self.temporal_conv is None or frames == 1:
+            return None
+        return self.temporal_conv[i]  # pyright: ignore[reportReturnType]
 
     def _table(self, i: int, block: BlockFeatures) -> CrossFrameTable | None:
         """The displacement table of layer `i`; None where it is off or there is but one frame."""
@@ -156,9 +160,9 @@ class EVLTrunk(nn.Module):
         return self.cross_attention[i]  # pyright: ignore[reportReturnType]
 
     def _added(self, i: int, frames: int) -> Float[torch.Tensor, "T C"] | None:
-        """Position and convolution bias, whichever there are."""
-        conv = self._conv(i)
-        if self.temporal_pos_embed is None:
+        """Position and convolution bias, whichever there are; neither where there is but one frame."""
+        conv = self._conv(i, frames)
+        if self.temporal_pos_embed is None or frames == 1:
             return None if conv is None else conv.bias.expand(frames, -1)
         position = self.temporal_pos_embed[i]
         if len(position) != frames:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from decoders.clips import ClipOrder, LabelledClips, class_list, labelled_clips
-from storage import Bank
-from tests.small_banks import small_spec
+from storage import Bank, BankWriter
+from tests.small_banks import clip_line, small_spec, write_shard
 from tests.small_runs import write_learnable_bank
 
 
@@ -50,6 +50,22 @@ def test_views_stay_together(tmp_path):
     clips = labelled_clips(bank, split="", label="label", classes=("class 0", "class 1"))
     assert clips.rows.tolist() == [[0, 1, 2], [6, 7, 8], [9, 10, 11]]
     assert clips.targets.tolist() == [0, 0, 1]
+
+
+def test_clips_of_one_length(tmp_path):
+    path, classes = tmp_path / "bank", ("class 0", "class 1")
+    with BankWriter(path, small_spec(), shard_rows=2) as writer:
+        writer.enrol([clip_line(number) | {"frames": 1 + number % 3} for number in range(6)])
+        for shard in range(3):
+            write_shard(path, shard, writer=writer)
+    bank = Bank(path)
+    asked = {"split": "train", "label": "label", "classes": classes}
+    assert labelled_clips(bank, **asked).rows.tolist() == [[0], [1]]
+    stills = labelled_clips(bank, **asked, arrays=[bank.array_name(2, "out", 1)])
+    assert stills.rows.tolist() == [[2], [3]]
+    assert stills.targets.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="its rows: 2 of 1 frames, 2 of 2 frames, 2 of 3 frames"):
+        labelled_clips(bank, **(asked | {"split": "val"}))
 
 
 def clips_of(count, views=1):

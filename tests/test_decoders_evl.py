@@ -160,6 +160,9 @@ def test_equals_the_textbook_forward_and_backward(seed):
     (found * weights).sum().backward()
     (expected * weights).sum().backward()
     for name, parameter in model.named_parameters():
+        if state[name].grad is None:
+            assert parameter.grad is None
+            continue
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         torch.testing.assert_close(
             gradient, state[name].grad.float(), atol=1e-4, rtol=1e-4, msg=lambda m, n=name: n + m
@@ -256,3 +259,20 @@ def test_one_frame_needs_no_maps():
     model = EVLDecoder(TINY, replace(TINY_SHAPE, frames=1), 7)
     features = random_features(replace(TINY_SHAPE, frames=1), 2, 3, torch.Generator().manual_seed(0))
     assert torch.equal(model.eval()(features), model([BlockFeatures(out=block.out) for block in features]))
+
+
+def test_one_frame_passes_every_temporal_module_by(golden):
+    model, bare = golden_model(golden), golden_model(golden, TINY.without_temporal())
+    for head in (model, bare):
+        torch.nn.init.normal_(head.proj[1].weight, generator=torch.Generator().manual_seed(1))
+    stills = [
+        BlockFeatures(out=block.out[:, :1], map_prev=block.map_prev[:, :0], map_next=block.map_next[:, :0])
+        for block in golden_features(golden)
+    ]
+    logits = model(stills)
+    assert torch.equal(logits, bare([BlockFeatures(out=block.out) for block in stills]))
+    logits.sum().backward()
+    temporal = {name for name in model.state_dict() if name not in bare.state_dict()}
+    found = {name: parameter.grad for name, parameter in model.named_parameters()}
+    assert {name for name, gradient in found.items() if gradient is None} == temporal
+    assert len(temporal) == 3 * 5
