@@ -54,7 +54,7 @@ def test_squares_of_patches_are_averaged():
     [found] = features(1, count=1)
     read = model.readers[0]
     squares = read.norm(found[0, 0, 1:]).reshape(2, 2, 3, 2, 12).mean((1, 3)).reshape(6, 12)
-    expected = model.norm(read.project(squares))
+    expected = model.norm(read.project(squares) + model.positions[1:])
     torch.testing.assert_close(model([found]).tokens[0, 1:], expected)
 
 

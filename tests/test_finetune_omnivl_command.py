@@ -1,7 +1,8 @@
-"""`framebank pretrain`, from a bank."""
+"""`framebank pretrain`, from a bank and from files."""
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from finetune.omnivl.origin import Origin
 from finetune.tuning.place import Place
 from framebank import dispatch
 from tests.small_mixed_bank import small_config, write_mixed_bank
+from tests.test_finetune_omnivl_tier import live, world  # noqa: F401
 from training.interrupt import TrainingStopped
 from training.metrics import read_metrics
 
@@ -62,4 +64,24 @@ def test_workers_that_cannot_share_a_batch_leave_no_run_behind(bank, tmp_path):
 
 def test_nothing_to_learn_from_is_one_line(tmp_path, capsys):
     assert dispatch(["pretrain", "shapes", "--run", str(tmp_path / "run")]) == 2
-    assert "expected --bank" in capsys.readouterr().err
+    assert "expected --bank, or --sources" in capsys.readouterr().err
+
+
+def test_files_are_learned_from_end_to_end_and_gone_on_with(world, tmp_path):  # noqa: F811
+    lists = tuple(str(world / name) for name in ("images.csv", "videos.csv"))
+    origin, config = Origin(sources=lists, live=live(world)), small_config(label="")
+    run = tmp_path / "run"
+
+    def stop(done, _):
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingStopped):
+        pretrain(config, origin, run=run, place=ONE, watch=stop)
+    assert resume(run).steps == 7
+    whole = tmp_path / "whole"
+    pretrain(config, origin, run=whole, place=ONE)
+    assert read_metrics(run / "metrics.jsonl") == read_metrics(whole / "metrics.jsonl")
+    other = live(world, video_views=replace(origin.live.video_views, seed=1))
+    with pytest.raises(ValueError, match=r"tier\.video_views\.seed: the run has 0, asked for 1"):
+        pretrain(config, replace(origin, live=other), run=run, place=ONE)

@@ -23,6 +23,8 @@ from decoders.omnivl.config import AdapterConfig, HeadsConfig
 from decoders.omnivl.space_time import SpaceTimeBlock
 from decoders.omnivl.visual import VisualOut
 
+POSITION = 0.3
+"""Deviation of the positions in space when training begins; half of that of a token's channels."""
 Grid = tuple[int, int]
 """Patches per column and per row (h, w)."""
 
@@ -46,6 +48,8 @@ class BankVisual(nn.Module):
         self.readers = nn.ModuleList(
             _Reader(width, heads.width, grid, config.pool) for _ in range(config.blocks)
         )
+        patches = grid[0] * grid[1] // config.pool**2
+        self.positions = nn.Parameter(POSITION * torch.randn(1 + patches, heads.width))
         self.blocks = nn.ModuleList(
             SpaceTimeBlock(ResidualAttentionBlock(heads.width, config.heads), config.frames)
             for _ in range(config.layers)
@@ -70,7 +74,7 @@ class BankVisual(nn.Module):
         """
         self._check_features(features)
         first, *others = (read(found) for read, found in zip(self.readers, features, strict=True))
-        tokens = sum(others, start=first)
+        tokens = sum(others, start=first) + self.positions
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.norm(tokens)

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from backbones.attention import attend
 from backbones.taps import run_block
 
-POSITION = 0.02
+POSITION = 0.3
 """Deviation of the positions in time when training begins; were they equal, the mean over frames would be the
 same in any order."""
 

@@ -60,9 +60,9 @@ def pretrain(
     for kind in config.schedule.kinds():
         refuse_pieces(config, kind, config.schedule.batch(kind), max(1, place.workers))
     refuse_missing_trackers(place.log_to)
-    tier = origin.open(config, pick_device("cpu" if place.workers else place.device), place)
+    tier = origin.open(config, pick_device("cpu" if place.workers else place.device), place, run)
     samples = samples_by_kind(tier, config)
-    session = {"origin": asdict(origin), "place": asdict(place)}
+    session = {"origin": origin.to_json(), "place": asdict(place)}
     with open_run(run, document(config, tier, samples), session) as directory:
         if place.workers:
             from finetune.omnivl.workers import pretrain_on_workers  # Ray takes a second to import

@@ -63,6 +63,6 @@ class _TakePart:
             watch=None if messenger is None else messenger.watch(0),
             log_to=self.place.log_to,
         )
-        tier = self.origin.open(self.config, device, self.place)
+        tier = self.origin.open(self.config, device, self.place, self.run)
         samples = samples_by_kind(tier, self.config)
         return pretrain(self.config, tier, samples, RunDirectory.read(self.run), part)
