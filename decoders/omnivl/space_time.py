@@ -5,9 +5,9 @@ learned positions. What that adds begins at zero, so a block of CLIP that is wra
 frame repeated T times gives in each frame what the image gives. For an image (T = 1) it is skipped, not run:
 its parameters then have no gradient at all, where one of zeros would still let AdamW decay them.
 
-CLS takes no part in it. TimeSformer has one CLS for the clip, which it copies to all frames for the
-attention in space and averages after it; here each frame has its own, as in a bank, and who reads the last
-block averages them once. So a frame's CLS sees time through the patches of its frame.
+CLS of every frame takes part like a patch. TimeSformer has one CLS for the clip, which sees time through
+patches alone; here each frame has its own, as in a bank, which says best what the frame shows, and who reads
+the last block averages them once.
 
 Attention over time costs T scores a patch, where that in space costs P: its price is its projections, a third
 of a block's arithmetic more.
@@ -24,12 +24,13 @@ from backbones.attention import attend
 from backbones.taps import run_block
 
 POSITION = 0.3
-"""Deviation of the positions in time when training begins; were they equal, the mean over frames would be the
-same in any order."""
+"""Deviation of the positions in time when training begins, beside tokens normalised to 1. They must
+tell frames apart from the start: two blocks that learned in which of four directions a blob moves (on 4 x 4
+patches, one seed) were right in 99 % of clips after 300 steps with 0.3, in 50 % with 0.02."""
 
 
 class TemporalAttention(nn.Module):
-    """What patches gain from the same patch in the other frames of a clip.
+    """What tokens gain from the same place in the other frames of a clip.
 
     Args:
         width: channels of a token. heads: of the attention. frames: T of clips.
@@ -44,16 +45,15 @@ class TemporalAttention(nn.Module):
         nn.init.zeros_(self.attn.out_proj.bias)
 
     def forward(self, tokens: Float[Tensor, "N T L C"]) -> Float[Tensor, "N T L C"]:
-        """The same tokens with what time adds to the patches; an image's very tokens.
+        """The same tokens with what time adds; an image's very tokens.
 
         Raises ValueError for clips of another number of frames than there are positions.
         """
         if tokens.shape[1] == 1:
             return tokens
         self._check(tokens.shape[1])
-        gain = self._gain(rearrange(tokens[:, :, 1:], "n t p c -> (n p) t c"))
-        gain = rearrange(gain, "(n p) t c -> n t p c", n=len(tokens))
-        return torch.cat([tokens[:, :, :1], tokens[:, :, 1:] + gain], dim=2)
+        gain = self._gain(rearrange(tokens, "n t l c -> (n l) t c"))
+        return tokens + rearrange(gain, "(n l) t c -> n t l c", n=len(tokens))
 
     @classmethod
     def like(cls, spatial: ResidualAttentionBlock, frames: int) -> "TemporalAttention":
@@ -64,8 +64,8 @@ class TemporalAttention(nn.Module):
         made.attn.load_state_dict(spatial.attn.state_dict() | kept)
         return made
 
-    def _gain(self, patches: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
-        placed = self.norm(patches) + self.positions
+    def _gain(self, tokens: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        placed = self.norm(tokens) + self.positions
         projected = F.linear(placed, self.attn.in_proj_weight, self.attn.in_proj_bias)
         q, k, v = rearrange(projected, "b t (three h d) -> three b t h d", three=3, h=self.attn.num_heads)
         return self.attn.out_proj(rearrange(attend(q, k, v), "b t h d -> b t (h d)"))
