@@ -44,6 +44,7 @@ COMMANDS = {
         "decoders.omnivl.retrieving",
         "how well the images and clips of an index and their captions find each other",
     ),
+    "answer": ("decoders.omnivl.answer_command", "answer questions about images and clips, or learn to"),
     "caption": (
         "decoders.omnivl.captioning",
         "say what images and clips show; BLEU, ROUGE-L and CIDEr of that",
