@@ -1,5 +1,6 @@
 """A small bank of images and clips, and a pre-trained run of a small model that was never trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from decoders.draws import seeded
@@ -38,7 +39,8 @@ def line(number: int, *, frames: int) -> dict:
 def write_run(path: Path, bank: Bank, *, seed: int = 0, pool: int = 1, steps: int = 7) -> Path:
     """A run directory as a pre-training leaves it, weights as `seed` draws them."""
     config = PretrainConfig(
-        heads=SMALL, adapter=AdapterConfig(blocks=1, layers=1, heads=2, pool=pool, frames=FRAMES)
+        heads=replace(SMALL, merges=2000, context=16),
+        adapter=AdapterConfig(blocks=1, layers=1, heads=2, pool=pool, frames=FRAMES),
     )
     tower = bank.spec.backbone
     with seeded(seed):

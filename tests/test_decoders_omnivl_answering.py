@@ -151,20 +151,28 @@ def test_questions_without_answers_teach_nothing(place, tmp_path):
 
 
 def test_from_training_to_accuracy_by_commands(place, tmp_path, capsys):
-    words = ["--bank", str(place / "bank"), "--questions", str(place / "questions.json"), "--device", "cpu"]
+    lines = json.loads((place / "questions.json").read_text())
+    colours = [line for line in lines if line["question"].startswith("what")]
+    (tmp_path / "q.json").write_text(
+        json.dumps([*colours, {"key": "0099", "question": "what?", "answer": "no"}])
+    )
+    words = ["--bank", str(place / "bank"), "--questions", str(tmp_path / "q.json"), "--device", "cpu"]
     new = tmp_path / "new"
-    steps = ["--steps", "110", "--batch", "16", "--optim.lr", "1e-2", "--optim.warmup-steps", "0"]
+    steps = ["--steps", "40", "--batch", "8", "--optim.lr", "2e-2", "--optim.warmup-steps", "0"]
     assert main(["train", str(place / "run"), *words, "--run", str(new), *steps]) == 0
-    assert main([str(new), *words, "--out", str(tmp_path / "said.jsonl"), "--longest", "4"]) == 0
+    out = tmp_path / "said.jsonl"
+    assert main([str(place / "run"), *words, "--out", str(out), "--longest", "4"]) == 0
+    assert json.loads((tmp_path / "said.scores.json").read_text())["accuracy"]["all"] == 0.0
+    assert main([str(new), *words, "--out", str(out), "--longest", "4"]) == 0
     scores = json.loads((tmp_path / "said.scores.json").read_text())
-    assert scores["asked"] == 16
-    assert scores["accuracy"]["all"] == 1.0
+    assert scores == {"accuracy": {"all": 1.0, "what": 1.0}, "asked": 11, "unasked": 1, "absent": ["0099"]}
+    assert json.loads(out.read_text().splitlines()[0])["answer"] == "red"
     (tmp_path / "answers.txt").write_text("\n".join(LISTED))
     assert main([str(new), *words, "--listed", str(tmp_path / "answers.txt")]) == 0
     one = ["--key", "0003", "--ask", "what colour is it?", "--device", "cpu", "--longest", "4"]
     assert main([str(new), "--bank", str(place / "bank"), *one]) == 0
     assert "red" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="give one of both"):
+    with pytest.raises(SystemExit, match="2"):
         main([str(new), "--bank", str(place / "bank"), "--key", "0003"])
 
 
