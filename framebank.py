@@ -44,6 +44,7 @@ COMMANDS = {
         "decoders.omnivl.retrieving",
         "how well the images and clips of an index and their captions find each other",
     ),
+    "probe": ("decoders.omnivl.probing", "a linear probe of a pre-trained model's embeddings, beside CLIP's"),
     "answer": ("decoders.omnivl.answer_command", "answer questions about images and clips, or learn to"),
     "caption": (
         "decoders.omnivl.captioning",
