@@ -59,7 +59,7 @@ class ExtractConfig:
     MiB.
     """
     batch_rows: int = 8
-    """Rows (of T frames each) that go through the tower at once."""
+    """Rows (of the plan's T frames each) that go through the tower at once; of images as many frames."""
 
     def __post_init__(self) -> None:
         for name in ("last_blocks", "attempts", "batch_rows"):
