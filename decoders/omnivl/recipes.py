@@ -51,13 +51,20 @@ def shapes() -> PretrainConfig:
     """
     return PretrainConfig(
         heads=HeadsConfig(
-            width=96, heads=4, embed=64, text_layers=2, align_layers=2, generate_layers=2, context=16
+            width=96,
+            heads=4,
+            embed=64,
+            text_layers=2,
+            align_layers=2,
+            generate_layers=2,
+            context=16,
+            merges=1000,
         ),
-        adapter=AdapterConfig(blocks=2, layers=2, heads=4, pool=1, frames=4),
+        adapter=AdapterConfig(blocks=2, layers=2, heads=4, pool=2, frames=4),
         objective=ObjectiveConfig(queue=512, momentum=0.99, smoothing=0.0),
         schedule=ScheduleConfig(
-            image_steps=600,
-            joint_steps=1200,
+            image_steps=500,
+            joint_steps=1000,
             image_batch=32,
             video_batch=32,
             optim=OptimConfig(lr=1e-3, weight_decay=0.05, decay_vectors=False, warmup_steps=50),
@@ -65,7 +72,7 @@ def shapes() -> PretrainConfig:
         ),
         label="shape",
         log_every=50,
-        save_every=600,
+        save_every=500,
     )
 
 
