@@ -8,15 +8,20 @@ import pytest
 import torch
 
 from decoders.omnivl.bank_source import BankSource
+from decoders.omnivl.bank_tier import BankTier
 from decoders.omnivl.index import Index, IndexRefused, refuse_stale
 from decoders.omnivl.indexing import IndexCommand, main, write_index
 from decoders.omnivl.model import open_model
 from decoders.omnivl.search import Searcher
+from decoders.omnivl.session import document, pretrain, samples_by_kind
 from storage import Bank, BankWriter
+from tests import small_mixed_bank as mixed
 from tests.small_banks import clip_line, small_spec, write_bank, write_shard
 from tests.small_omnivl import FRAMES, line, write_mixed_bank, write_run
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from training.interrupt import StopRequest
 from training.run import RunError, open_run
+from training.session import Part
 
 CPU = torch.device("cpu")
 
@@ -198,3 +203,20 @@ def test_the_command(place, tmp_path, capsys):
     words = [str(place / "run"), "--bank", str(place / "bank"), "--out", str(tmp_path / "index")]
     assert main([*words, "--tokens", "9", "--device", "cpu"]) == 0
     assert "5 images, 6 clips; 9 alignment tokens" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_run_of_the_pretraining_is_opened_as_it_was_saved(tmp_path):
+    mixed.write_mixed_bank(tmp_path / "bank")
+    bank, config = Bank(tmp_path / "bank"), mixed.small_config()
+    tier = BankTier(bank, config.adapter, config.heads, CPU, split=config.split, label=config.label)
+    samples = samples_by_kind(tier, config)
+    with open_run(tmp_path / "run", document(config, tier, samples), {}) as directory:
+        pretrain(config, tier, samples, directory, Part(device=CPU, stop=StopRequest()))
+    model = open_model(tmp_path / "run", CPU)
+    saved = load_checkpoint(model.checkpoint)
+    for name, module in (("visual", model.visual), ("heads", model.heads)):
+        assert all(torch.equal(saved[name][key], value) for key, value in module.state_dict().items())
+    index = indexed(tmp_path, tmp_path / "index")
+    assert (index.facts.images, index.facts.videos) == (mixed.IMAGES, mixed.CLIPS)
+    [hits] = Searcher(model, index).search(["a photo of a class 1."], kind="image")
+    assert len(hits) == mixed.IMAGES
