@@ -9,6 +9,7 @@ import torch
 
 from decoders.omnivl.bank_source import BankSource
 from decoders.omnivl.bank_tier import BankTier
+from decoders.omnivl.config import PretrainConfig
 from decoders.omnivl.index import Index, IndexRefused, refuse_stale
 from decoders.omnivl.indexing import IndexCommand, main, write_index
 from decoders.omnivl.model import open_model
@@ -175,6 +176,11 @@ def test_what_is_no_pretrained_run_is_refused(place, tmp_path):
         pytest.raises(RunError, match="framebank pretrain"),
     ):
         open_model(tmp_path / "other", CPU)
+    live = {"config": PretrainConfig().to_json(), "tier": {"tier": "live"}}
+    with open_run(tmp_path / "live", live, {}):
+        save_checkpoint(tmp_path / "live", {"next_step": 1}, keep=1)
+        with pytest.raises(RunError, match="found one of the 'live' tier"):
+            open_model(tmp_path / "live", CPU)
     run = write_run(tmp_path / "run", Bank(place / "bank"))
     state = load_checkpoint(run / "checkpoint-7.pth")
     del state["visual"]["norm.weight"]

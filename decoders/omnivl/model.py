@@ -7,7 +7,7 @@ bank does.
 
 import hashlib
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -82,8 +82,27 @@ class Source(Protocol):
         ...
 
 
-def open_model(run: Path, device: torch.device) -> OmniVLModel:
-    """The newest checkpoint of a pre-training from a bank.
+See = Callable[[PretrainConfig, Mapping[str, Any]], nn.Module]
+"""A run's visual module, weights yet to be loaded, from its config and its tier. Raises RunError for a tier
+that it does not know."""
+
+
+def bank_visual(config: PretrainConfig, tier: Mapping[str, Any]) -> nn.Module:
+    """What sees a bank's tokens."""
+    if tier.get("tier") != "bank":
+        raise RunError(
+            f"expected a run that was trained from a bank, found one of the {tier.get('tier')!r} tier, which "
+            "sees no rows of a bank"
+        )
+    tower = BackboneSpec.from_json(tier["backbone"])
+    return BankVisual(config.adapter, config.heads, width=tower.width, grid=tower.grid)
+
+
+def open_model(run: Path, device: torch.device, see: See = bank_visual) -> OmniVLModel:
+    """The newest checkpoint of a pre-training.
+
+    Args:
+        see: makes its visual module; another tier than the bank's brings its own.
 
     Raises:
         RunError: no run, one of something else, or none with a checkpoint yet.
@@ -94,8 +113,7 @@ def open_model(run: Path, device: torch.device) -> OmniVLModel:
     path = directory.checkpoint
     if path is None:
         raise RunError(f"expected a checkpoint in {run}, found none yet; let it train on")
-    tower = BackboneSpec.from_json(tier["backbone"])
-    visual = BankVisual(config.adapter, config.heads, width=tower.width, grid=tower.grid)
+    visual = see(config, tier)
     heads = OmniVLHeads(config.heads)
     state = load_checkpoint(path)
     for name, module in (("visual", visual), ("heads", heads)):
@@ -119,11 +137,6 @@ def config_of(directory: RunDirectory) -> tuple[PretrainConfig, dict[str, Any]]:
         raise RunError(
             f"expected a run of `framebank pretrain` at {directory.path}, found one of something else; name "
             "its run directory"
-        )
-    if tier.get("tier") != "bank":
-        raise RunError(
-            f"expected a run that was trained from a bank at {directory.path}, found one of the "
-            f"{tier.get('tier')!r} tier, which sees no rows of a bank"
         )
     return PretrainConfig.from_json(directory.config), tier
 
