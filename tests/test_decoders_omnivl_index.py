@@ -110,10 +110,23 @@ def test_equal_content_is_one_item_with_both_keys_and_captions(tmp_path):
     assert source.items("image") == []
 
 
+def interrupted(place, out):
+    """An index whose making ends after the first batch."""
+
+    def first_alone(batches):
+        yield next(iter(batches))
+        raise KeyboardInterrupt
+
+    model = open_model(place / "run", CPU)
+    command = IndexCommand(run=place / "run", bank=str(place / "bank"), out=out, batch=2)
+    write_index(model, BankSource(model, Bank(place / "bank")), out, command, first_alone)
+
+
 def test_an_index_is_whole_or_absent_and_begun_anew(place, tmp_path):
     index = indexed(place, tmp_path / "index")
     kept = index.embeddings[:].copy()
-    (tmp_path / "index" / "index.json").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(place, tmp_path / "index")
     with pytest.raises(IndexRefused, match="interrupted"):
         Index(tmp_path / "index")
     again = indexed(place, tmp_path / "index", tokens=9)
