@@ -159,6 +159,16 @@ def test_pieces_and_processes_give_the_losses_and_weights_of_one(bank, tmp_path,
             torch.testing.assert_close(together[part][name], value, rtol=1e-5, atol=1e-5)
 
 
+def test_half_precision_learns_nearly_the_same(bank, tmp_path):
+    run_to_the_end(bank, small_config(), tmp_path / "fp32")
+    run_to_the_end(bank, small_config(precision="bf16"), tmp_path / "bf16")
+    first, second = (lines(tmp_path / name) for name in ("fp32", "bf16"))
+    assert first != second
+    for one, other in zip(first, second, strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=0.02)
+    assert all(value.dtype != torch.bfloat16 for value in newest(tmp_path / "bf16")["heads"].values())
+
+
 def test_checkpoints_of_another_model_are_refused(bank, tmp_path):
     config = small_config()
     run_to_the_end(bank, config, tmp_path / "run")

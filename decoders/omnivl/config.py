@@ -121,6 +121,8 @@ class PretrainConfig:
     """Prompts of an image's class."""
     video_prompts: tuple[str, ...] = ("a video of {}.", "a video of a {}.", "{}.")
     """Prompts of a video's class."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """What the passes compute in, by autocast; weights, contrast and sums stay fp32."""
     clip_norm: float = 1.0
     """Largest norm of all gradients together; 0 leaves them."""
     batch_split: int = 1

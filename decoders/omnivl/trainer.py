@@ -133,13 +133,19 @@ class Pretrainer:
 
     @torch.no_grad()
     def _whole(self, pieces: Sequence[Seen]) -> Whole:
-        embedded = [self.slow.module(piece.inputs, piece.texts.tokens) for piece in pieces]
-        visual, text = (self.team.gather(torch.cat(found)) for found in zip(*embedded, strict=True))
+        with self._autocast():
+            embedded = [self.slow.module(piece.inputs, piece.texts.tokens) for piece in pieces]
+        visual, text = (self.team.gather(torch.cat(found).float()) for found in zip(*embedded, strict=True))
         ids = self.team.gather(torch.cat([piece.texts.ids for piece in pieces]))
         keys = self.queue.keys(visual, text, ids)
         counts = torch.stack([self._counts(piece.texts) for piece in pieces]).sum(dim=0)
         pairs, words = self.team.total(counts).clamp(min=1)
         return Whole(visual=keys[0], text=keys[1], ids=keys[2], rows=len(ids), pairs=pairs, words=words)
+
+    def _autocast(self) -> torch.autocast:
+        """The precision of the passes."""
+        enabled = self.config.precision == "bf16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def _counts(self, texts: Texts) -> Float[Tensor, " 2"]:
         """Pairs to be judged and words to be generated of a piece."""
@@ -162,13 +168,13 @@ class Pretrainer:
 
     def _backward(self, piece: Seen, whole: Whole) -> Float[Tensor, " 4"]:
         """Gradients of this piece's share of the loss; the share, and its three parts."""
-        objective = self.config.objective
-        visual = self.visual(piece.inputs)
-        text = self.heads.encode_text(piece.texts.tokens)
-        zero = torch.zeros((), device=self.device)
-        contrast, least = self._contrast(visual, text, piece.texts.ids, whole)
-        matching = self._matching(visual, text, piece) / whole.pairs if objective.matching else zero
-        generation = self._generation(visual, piece.texts) / whole.words if objective.generation else zero
+        objective, zero = self.config.objective, torch.zeros((), device=self.device)
+        with self._autocast():
+            visual = self.visual(piece.inputs)
+            text = self.heads.encode_text(piece.texts.tokens).float()
+            matching = self._matching(visual, text, piece) / whole.pairs if objective.matching else zero
+            generation = self._generation(visual, piece.texts) / whole.words if objective.generation else zero
+        contrast, least = self._contrast(visual.embedding.float(), text, piece.texts.ids, whole)
         loss = contrast + objective.matching * matching + objective.generation * generation
         loss = self.team.size * loss  # gradients are averaged over processes
         loss.backward()
@@ -177,14 +183,14 @@ class Pretrainer:
 
     def _contrast(
         self,
-        visual: VisualOut,
+        visual: Float[Tensor, "N E"],
         text: Float[Tensor, "N E"],
         ids: Int64[Tensor, " N"],
         whole: Whole,
     ) -> tuple[Tensor, Tensor]:
         """UniVLC of a piece, both ways, over the samples of the whole batch; the least that it can be."""
         how = {"temperature": self.heads.temperature, "positives": self.config.objective.positives}
-        to_text = univlc(visual.embedding, whole.text, ids, whole.ids, **how)
+        to_text = univlc(visual, whole.text, ids, whole.ids, **how)
         to_visual = univlc(text, whole.visual, ids, whole.ids, **how)
         least = floor(ids, whole.ids, positives=self.config.objective.positives)
         return (to_text + to_visual).sum() / (2 * whole.rows), least.sum() / whole.rows
