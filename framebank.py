@@ -33,21 +33,30 @@ COMMANDS = {
         "finetune.tradeoff.command",
         "what fine-tuning gains on its classes against what it costs on others, from it to CLIP",
     ),
-    "zeroshot": ("finetune.zeroshot", "classify videos, or a bank's clips, by the names of their classes"),
-    "retrieval": ("finetune.retrieval", "find videos by captions and captions by videos, as on MSR-VTT"),
+    "zeroshot": (
+        "finetune.evaluation.zeroshot",
+        "classify videos, or a bank's clips, by the names of their classes",
+    ),
+    "retrieval": (
+        "finetune.evaluation.retrieval",
+        "find videos by captions and captions by videos, as on MSR-VTT",
+    ),
     "index": (
-        "decoders.omnivl.indexing",
+        "decoders.omnivl.finding.indexing",
         "a pre-trained model's vectors and tokens of a bank's images and clips, to search in",
     ),
-    "search": ("decoders.omnivl.search", "find images and clips by a sentence, in an index"),
+    "search": ("decoders.omnivl.finding.search", "find images and clips by a sentence, in an index"),
     "retrieve": (
-        "decoders.omnivl.retrieving",
+        "decoders.omnivl.finding.retrieving",
         "how well the images and clips of an index and their captions find each other",
     ),
     "probe": ("decoders.omnivl.probing", "a linear probe of a pre-trained model's embeddings, beside CLIP's"),
-    "answer": ("decoders.omnivl.answer_command", "answer questions about images and clips, or learn to"),
+    "answer": (
+        "decoders.omnivl.questions.answer_command",
+        "answer questions about images and clips, or learn to",
+    ),
     "caption": (
-        "decoders.omnivl.captioning",
+        "decoders.omnivl.captions.captioning",
         "say what images and clips show; BLEU, ROUGE-L and CIDEr of that",
     ),
     "status": ("pipeline.status", "how far an extraction is, from any terminal or machine, during and after"),

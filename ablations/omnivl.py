@@ -29,11 +29,11 @@ from ablations.ledger import Ledger
 from ablations.omnivl_exam import examined, questioned, write_questions
 from ablations.omnivl_report import publish
 from ablations.omnivl_world import WorldConfig, draw_world
-from decoders.omnivl.bank_tier import BankTier
 from decoders.omnivl.config import PretrainConfig
-from decoders.omnivl.recipes import shapes
+from decoders.omnivl.pretraining.bank_tier import BankTier
+from decoders.omnivl.pretraining.recipes import shapes
+from decoders.omnivl.pretraining.session import document, pretrain, samples_by_kind
 from decoders.omnivl.schedule import Schedule
-from decoders.omnivl.session import document, pretrain, samples_by_kind
 from demo.stages import torch_threads
 from pipeline import recipes
 from pipeline.extract import extract

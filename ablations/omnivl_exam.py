@@ -9,19 +9,19 @@ from typing import Any
 
 import torch
 
-from decoders.omnivl.answer_session import answerable, document, train_answers
-from decoders.omnivl.answer_training import AnswerConfig, AnswerTrainer
-from decoders.omnivl.answering import Readout, accuracy_of, answers, asked_of
 from decoders.omnivl.bank_source import BankSource
-from decoders.omnivl.beams import BeamConfig
-from decoders.omnivl.captioning import Caption, captions
-from decoders.omnivl.indexing import IndexCommand, write_index
+from decoders.omnivl.captions.captioning import Caption, captions
+from decoders.omnivl.finding.indexing import IndexCommand, write_index
+from decoders.omnivl.finding.retrieving import retrieve
+from decoders.omnivl.finding.search import Searcher
+from decoders.omnivl.finding.two_stage import TwoStage
+from decoders.omnivl.language.beams import BeamConfig
 from decoders.omnivl.model import OmniVLModel, open_model
-from decoders.omnivl.question_files import read_questions
-from decoders.omnivl.retrieving import retrieve
+from decoders.omnivl.questions.answer_session import answerable, document, train_answers
+from decoders.omnivl.questions.answer_training import AnswerConfig, AnswerTrainer
+from decoders.omnivl.questions.answering import Readout, accuracy_of, answers, asked_of
+from decoders.omnivl.questions.files import read_questions
 from decoders.omnivl.schedule import KINDS
-from decoders.omnivl.search import Searcher
-from decoders.omnivl.two_stage import TwoStage
 from storage import Bank
 from training.interrupt import StopRequest
 from training.losses import Watch

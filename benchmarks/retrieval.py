@@ -40,13 +40,13 @@ from benchmarks.result import print_figures, write_result
 from benchmarks.rounds import ratio, rounded
 from decoders.draws import seeded
 from decoders.omnivl.config import HeadsConfig, PretrainConfig
-from decoders.omnivl.heads import OmniVLHeads
-from decoders.omnivl.index import ARRAYS, INDEX, ITEMS, Index, IndexFacts
+from decoders.omnivl.finding.index import ARRAYS, INDEX, ITEMS, Index, IndexFacts
+from decoders.omnivl.finding.search import Effort, Searcher
+from decoders.omnivl.finding.two_stage import TwoStage, nearest
 from decoders.omnivl.items import Item
+from decoders.omnivl.language.heads import OmniVLHeads
+from decoders.omnivl.language.vocabulary import text_tokenizer
 from decoders.omnivl.model import OmniVLModel
-from decoders.omnivl.search import Effort, Searcher
-from decoders.omnivl.two_stage import TwoStage, nearest
-from decoders.omnivl.vocabulary import text_tokenizer
 from training.run import write_json
 
 QUERY = "a red circle that moves left"

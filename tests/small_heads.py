@@ -5,10 +5,10 @@ from torch.nn import functional as F
 
 from decoders.draws import seeded
 from decoders.omnivl.config import HeadsConfig
-from decoders.omnivl.generation import GenerationDecoder
-from decoders.omnivl.heads import OmniVLHeads
+from decoders.omnivl.language.generation import GenerationDecoder
+from decoders.omnivl.language.heads import OmniVLHeads
+from decoders.omnivl.language.vocabulary import Vocabulary
 from decoders.omnivl.visual import VisualOut
-from decoders.omnivl.vocabulary import Vocabulary
 
 SMALL = HeadsConfig(width=16, heads=2, embed=8, text_layers=2, align_layers=2, generate_layers=2, context=12)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from decoders.draws import seeded
 from decoders.omnivl.adapter import BankVisual
 from decoders.omnivl.config import AdapterConfig, PretrainConfig
-from decoders.omnivl.heads import OmniVLHeads
+from decoders.omnivl.language.heads import OmniVLHeads
 from storage import Bank, BankWriter
 from tests.small_banks import clip_line, small_spec, write_shard
 from tests.small_heads import SMALL

@@ -1,7 +1,7 @@
 """The benchmark of searches, run small."""
 
 from benchmarks.retrieval import QUICK, index_bytes, measure, write_random_index
-from decoders.omnivl.index import Index
+from decoders.omnivl.finding.index import Index
 
 
 def test_measures_both_stages(tmp_path):

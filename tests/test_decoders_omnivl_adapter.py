@@ -7,7 +7,7 @@ from einops import repeat
 from decoders.draws import seeded
 from decoders.omnivl.adapter import BankVisual
 from decoders.omnivl.config import AdapterConfig
-from decoders.omnivl.vocabulary import text_tokenizer
+from decoders.omnivl.language.vocabulary import text_tokenizer
 from tests.small_heads import SMALL, small_heads
 from tests.small_visuals import moved
 from training.optim import OptimConfig, make_adamw

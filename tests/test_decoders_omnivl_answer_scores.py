@@ -2,8 +2,8 @@
 
 import pytest
 
-from decoders.omnivl.answer_scores import accuracies, exact_accuracy, normalised, vqa_accuracy
-from decoders.omnivl.questions import Question
+from decoders.omnivl.questions.answer_scores import accuracies, exact_accuracy, normalised, vqa_accuracy
+from decoders.omnivl.questions.asked import Question
 
 
 @pytest.mark.parametrize(

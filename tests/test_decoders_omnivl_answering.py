@@ -5,15 +5,15 @@ import json
 import pytest
 import torch
 
-from decoders.omnivl.answer_command import main
-from decoders.omnivl.answer_session import answerable, document, train_answers
-from decoders.omnivl.answer_training import AnswerConfig, AnswerTrainer, QuestionOrder
-from decoders.omnivl.answering import Readout, answers, asked_of, read_answers
 from decoders.omnivl.bank_source import BankSource
-from decoders.omnivl.beams import BeamConfig
+from decoders.omnivl.language.beams import BeamConfig
+from decoders.omnivl.language.ranking import likelihoods
 from decoders.omnivl.model import open_model
-from decoders.omnivl.question_files import read_questions
-from decoders.omnivl.ranking import likelihoods
+from decoders.omnivl.questions.answer_command import main
+from decoders.omnivl.questions.answer_session import answerable, document, train_answers
+from decoders.omnivl.questions.answer_training import AnswerConfig, AnswerTrainer, QuestionOrder
+from decoders.omnivl.questions.answering import Readout, answers, asked_of, read_answers
+from decoders.omnivl.questions.files import read_questions
 from storage import Bank
 from tests.small_omnivl import write_mixed_bank, write_run
 from training.interrupt import StopRequest, TrainingStopped

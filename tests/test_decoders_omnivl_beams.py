@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from decoders.omnivl.beams import BeamConfig, generate
-from decoders.omnivl.memory import Memory, memory_of
-from decoders.omnivl.vocabulary import Words, detokenise, text_mask, text_tokenizer
+from decoders.omnivl.language.beams import BeamConfig, generate
+from decoders.omnivl.language.memory import Memory, memory_of
+from decoders.omnivl.language.vocabulary import Words, detokenise, text_mask, text_tokenizer
 from tests.small_heads import SMALL, drawn_visual, small_heads, tiny_decoder
 
 LONGEST = 3

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from decoders.omnivl.bank_source import BankSource
-from decoders.omnivl.beams import BeamConfig
-from decoders.omnivl.captioning import Caption, captions, items_by_kind, main, scores_of
+from decoders.omnivl.captions.captioning import Caption, captions, items_by_kind, main, scores_of
 from decoders.omnivl.items import Item
+from decoders.omnivl.language.beams import BeamConfig
 from decoders.omnivl.model import open_model
 from storage import Bank
 from tests.small_omnivl import write_mixed_bank, write_run

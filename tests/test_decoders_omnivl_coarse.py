@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from decoders.omnivl.coarse import Layout, coarsened, coarser
+from decoders.omnivl.finding.coarse import Layout, coarsened, coarser
 
 
 @pytest.mark.parametrize(

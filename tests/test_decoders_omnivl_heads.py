@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from decoders.omnivl.blocks import LookingBlocks
 from decoders.omnivl.config import TEMPERATURES
-from decoders.omnivl.generation import GenerationDecoder
-from decoders.omnivl.memory import Memory, memory_of
-from decoders.omnivl.vocabulary import Vocabulary, text_mask, text_tokenizer
+from decoders.omnivl.language.blocks import LookingBlocks
+from decoders.omnivl.language.generation import GenerationDecoder
+from decoders.omnivl.language.memory import Memory, memory_of
+from decoders.omnivl.language.vocabulary import Vocabulary, text_mask, text_tokenizer
 from tests.small_heads import SMALL, drawn_visual, small_heads
 
 TEXTS = ["a red circle", "two blue squares that move left"]

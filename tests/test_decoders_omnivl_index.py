@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from decoders.omnivl.bank_source import BankSource
-from decoders.omnivl.bank_tier import BankTier
 from decoders.omnivl.config import PretrainConfig
-from decoders.omnivl.index import Index, IndexRefused, refuse_stale
-from decoders.omnivl.indexing import IndexCommand, main, write_index
+from decoders.omnivl.finding.index import Index, IndexRefused, refuse_stale
+from decoders.omnivl.finding.indexing import IndexCommand, main, write_index
+from decoders.omnivl.finding.search import Searcher
 from decoders.omnivl.model import open_model
-from decoders.omnivl.search import Searcher
-from decoders.omnivl.session import document, pretrain, samples_by_kind
+from decoders.omnivl.pretraining.bank_tier import BankTier
+from decoders.omnivl.pretraining.session import document, pretrain, samples_by_kind
 from storage import Bank, BankWriter
 from tests import small_mixed_bank as mixed
 from tests.small_banks import clip_line, small_spec, write_bank, write_shard

@@ -3,8 +3,8 @@
 import torch
 from torch.nn import functional as F
 
-from decoders.omnivl.matching import matching_loss
-from decoders.omnivl.vocabulary import text_tokenizer
+from decoders.omnivl.language.vocabulary import text_tokenizer
+from decoders.omnivl.pretraining.matching import matching_loss
 from tests.small_heads import SMALL, drawn_visual, small_heads
 
 TOKENS = text_tokenizer(SMALL.context)(["a red circle", "a blue square", "two green stars that move"])

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from decoders.omnivl.momentum import MomentumCopy
+from decoders.omnivl.pretraining.momentum import MomentumCopy
 from tests.small_heads import small_heads
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from decoders.omnivl.negatives import NOBODY, fits, hard_negatives
-from decoders.omnivl.samples import NO_CLASS
+from decoders.omnivl.pretraining.negatives import NOBODY, fits, hard_negatives
+from decoders.omnivl.pretraining.samples import NO_CLASS
 
 
 def test_what_fits_what():

@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from decoders.omnivl.bank_tier import BankTier
-from decoders.omnivl.heads import OmniVLHeads
-from decoders.omnivl.session import document, new_trainer, pretrain, samples_by_kind
+from decoders.omnivl.language.heads import OmniVLHeads
+from decoders.omnivl.pretraining.bank_tier import BankTier
+from decoders.omnivl.pretraining.session import document, new_trainer, pretrain, samples_by_kind
 from storage import Bank
 from tests.small_mixed_bank import CLIPS, IMAGES, small_config, write_mixed_bank
 from training.checkpoint import CheckpointError, load_checkpoint

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from decoders.omnivl.question_files import read_questions
-from decoders.omnivl.questions import Question
+from decoders.omnivl.questions.asked import Question
+from decoders.omnivl.questions.files import read_questions
 
 QUESTIONS = "v2_OpenEnded_mscoco_val2014_questions.json"
 ANNOTATIONS = "v2_mscoco_val2014_annotations.json"

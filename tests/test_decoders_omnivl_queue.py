@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from decoders.omnivl.queue import EmbeddingQueue
-from decoders.omnivl.univlc import EMPTY, univlc
+from decoders.omnivl.pretraining.queue import EmbeddingQueue
+from decoders.omnivl.pretraining.univlc import EMPTY, univlc
 
 
 def batch(first, count):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from decoders.omnivl.memory import memory_of
-from decoders.omnivl.ranking import likelihoods, ranked_answers
+from decoders.omnivl.language.memory import memory_of
+from decoders.omnivl.language.ranking import likelihoods, ranked_answers
 from tests.small_heads import drawn_visual, tiny_decoder
 
 TEXTS = torch.tensor([[3, 0, 4, 0], [3, 1, 2, 4], [3, 1, 4, 0], [3, 2, 2, 4], [3, 0, 1, 4], [3, 0, 4, 0]])

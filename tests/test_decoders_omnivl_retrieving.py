@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from decoders.omnivl.bank_source import BankSource
-from decoders.omnivl.indexing import IndexCommand, write_index
+from decoders.omnivl.finding.indexing import IndexCommand, write_index
+from decoders.omnivl.finding.retrieving import captioned, main, retrieve
+from decoders.omnivl.finding.search import open_search
+from decoders.omnivl.finding.two_stage import TwoStage
 from decoders.omnivl.model import open_model
-from decoders.omnivl.retrieving import captioned, main, retrieve
-from decoders.omnivl.search import open_search
-from decoders.omnivl.two_stage import TwoStage
 from storage import Bank
 from tests.small_omnivl import write_mixed_bank, write_run
 

@@ -6,10 +6,10 @@ import torch
 
 from decoders.draws import Draws
 from decoders.omnivl.config import HeadsConfig, ObjectiveConfig, PretrainConfig
-from decoders.omnivl.order import SampleOrder
-from decoders.omnivl.samples import CLASS_IDS, class_names, samples_of
+from decoders.omnivl.pretraining.order import SampleOrder
+from decoders.omnivl.pretraining.samples import CLASS_IDS, class_names, samples_of
+from decoders.omnivl.pretraining.wording import Wording, number_of
 from decoders.omnivl.schedule import ScheduleConfig
-from decoders.omnivl.wording import Wording, number_of
 from training.team import Team
 
 LINES = [

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decoders.omnivl.caption_tokens import ngrams, tokenise
-from decoders.omnivl.cider import cider
-from decoders.omnivl.scores import bleu, caption_scores, rouge_l
+from decoders.omnivl.captions.cider import cider
+from decoders.omnivl.captions.scores import bleu, caption_scores, rouge_l
+from decoders.omnivl.captions.tokens import ngrams, tokenise
 
 GOLDEN = Path(__file__).parent / "golden" / "caption_scores.json"
 

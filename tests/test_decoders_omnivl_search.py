@@ -8,10 +8,10 @@ import torch
 
 import framebank
 from decoders.omnivl.bank_source import BankSource
-from decoders.omnivl.indexing import IndexCommand, write_index
+from decoders.omnivl.finding.indexing import IndexCommand, write_index
+from decoders.omnivl.finding.search import main, open_search
+from decoders.omnivl.finding.two_stage import TwoStage
 from decoders.omnivl.model import open_model
-from decoders.omnivl.search import main, open_search
-from decoders.omnivl.two_stage import TwoStage
 from storage import Bank
 from tests.small_omnivl import write_mixed_bank, write_run
 

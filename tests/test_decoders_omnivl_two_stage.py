@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from decoders.omnivl import two_stage
-from decoders.omnivl.two_stage import Candidates, TwoStage, nearest, ranks_after
+from decoders.omnivl.finding import two_stage
+from decoders.omnivl.finding.two_stage import Candidates, TwoStage, nearest, ranks_after
 
 
 def unit(seed, count, width=8):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from decoders.omnivl.univlc import EMPTY, floor, univlc
+from decoders.omnivl.pretraining.univlc import EMPTY, floor, univlc
 
 THIRD = {
     "query": torch.tensor([[log(2), 0, 0], [0, log(6), 0], [0, 0, log(2)]]),

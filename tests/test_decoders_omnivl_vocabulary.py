@@ -3,7 +3,7 @@
 import torch
 
 from backbones.tokenizer import Tokenizer
-from decoders.omnivl.vocabulary import PAD, Words, begun_with, detokenise, text_mask, text_tokenizer
+from decoders.omnivl.language.vocabulary import PAD, Words, begun_with, detokenise, text_mask, text_tokenizer
 
 SOT, EOT, ENC, DEC = Words().start, Words().end, Words().enc, Words().dec
 

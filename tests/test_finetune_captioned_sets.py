@@ -2,7 +2,7 @@
 
 import pytest
 
-from finetune.captioned_sets import as_paragraphs, captioned_clips, captioned_set, with_captions
+from finetune.evaluation.captioned_sets import as_paragraphs, captioned_clips, captioned_set, with_captions
 from tests.small_captions import write_ids
 from video import Clip, InputError
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from finetune.class_names import read_classes, words_of
+from finetune.evaluation.class_names import read_classes, words_of
 from video import InputError
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from finetune.labelled_sets import LabelledSet, half_draws, labelled_set
+from finetune.evaluation.labelled_sets import LabelledSet, half_draws, labelled_set
 from video import InputError, list_clips
 
 HMDB = ["brush_hair", "cartwheel", "chew"]

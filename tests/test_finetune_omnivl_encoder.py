@@ -10,7 +10,7 @@ from backbones.config import BackboneConfig, TemporalView
 from backbones.taps import FrozenTower
 from backbones.weights import load_clip
 from decoders.draws import seeded
-from decoders.omnivl.vocabulary import text_tokenizer
+from decoders.omnivl.language.vocabulary import text_tokenizer
 from finetune.omnivl.encoder import SpaceTimeCLIP, space_time_clip
 from tests.small_clips import small_model, write_config
 from tests.small_heads import SMALL, small_heads

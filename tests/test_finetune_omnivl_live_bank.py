@@ -10,10 +10,10 @@ from backbones.taps import FrozenTower
 from decoders.draws import Draws, seeded
 from decoders.omnivl.adapter import BankVisual
 from decoders.omnivl.config import AdapterConfig, ObjectiveConfig
-from decoders.omnivl.heads import OmniVLHeads
-from decoders.omnivl.trainer import Pretrainer, Seen
-from decoders.omnivl.vocabulary import text_tokenizer
-from decoders.omnivl.wording import Texts
+from decoders.omnivl.language.heads import OmniVLHeads
+from decoders.omnivl.language.vocabulary import text_tokenizer
+from decoders.omnivl.pretraining.trainer import Pretrainer, Seen
+from decoders.omnivl.pretraining.wording import Texts
 from finetune.omnivl.live_bank import LiveBankVisual
 from storage import array_name
 from tests.live_banks import write_live_bank

@@ -11,11 +11,11 @@ from PIL import Image
 
 from decoders.draws import seeded
 from decoders.omnivl.config import ObjectiveConfig, PretrainConfig
-from decoders.omnivl.heads import OmniVLHeads
-from decoders.omnivl.order import SampleOrder
+from decoders.omnivl.language.heads import OmniVLHeads
+from decoders.omnivl.pretraining.order import SampleOrder
+from decoders.omnivl.pretraining.session import document, new_trainer, pretrain, samples_by_kind
+from decoders.omnivl.pretraining.tier import Tier
 from decoders.omnivl.schedule import ScheduleConfig
-from decoders.omnivl.session import document, new_trainer, pretrain, samples_by_kind
-from decoders.omnivl.tier import Tier
 from finetune.omnivl.config import LiveConfig
 from finetune.omnivl.sources import LiveSources, live_clips
 from finetune.omnivl.tier import LivePlace, LiveTier

@@ -15,9 +15,9 @@ from backbones.config import BackboneConfig
 from backbones.weights import load_clip
 from demo.painter import HUES, SHAPES
 from demo.stills import draw_stills
-from finetune.captioned_sets import CaptionedSet
-from finetune.config import RetrievalConfig
-from finetune.retrieval import main, retrieval, score
+from finetune.evaluation.captioned_sets import CaptionedSet
+from finetune.evaluation.config import RetrievalConfig
+from finetune.evaluation.retrieval import main, retrieval, score
 from tests.encoded_banks import encode_bank
 from tests.small_captions import (
     write_1k_a,

@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 from backbones.config import BackboneConfig
 from backbones.errors import BackboneError
 from backbones.weights import load_clip
-from finetune.config import ZeroShotConfig
 from finetune.decoding import Decoders
+from finetune.evaluation.config import ZeroShotConfig
+from finetune.evaluation.video_vectors import Journal
+from finetune.evaluation.zeroshot import zeroshot
 from finetune.final import InterpolateCommand, interpolate
 from finetune.interpolate import RegulariserConfig
 from finetune.tradeoff.command import main, parse, tradeoff
@@ -24,8 +26,6 @@ from finetune.tuning.command import finetune
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
 from finetune.tuning.place import Place
-from finetune.video_vectors import Journal
-from finetune.zeroshot import zeroshot
 from tests.small_clips import small_model, tensors_of, write_folder
 from tests.small_extractions import draw_classes, draw_clip
 from tests.test_finetune_final import released

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from backbones.config import BackboneConfig
 from backbones.weights import load_clip
-from finetune.video_vectors import Journal, bank_vectors, clip_vector, encoded, video_vector
+from finetune.evaluation.video_vectors import Journal, bank_vectors, clip_vector, encoded, video_vector
 from storage import POOLED, Bank, BankWriter
 from tests.small_banks import clip_line, small_spec, write_bank, write_shard
 from tests.small_clips import write_config

@@ -11,10 +11,10 @@ import torch
 from backbones.config import BackboneConfig
 from backbones.text import ACTION_TEMPLATES, class_matrix, zero_shot_scores
 from backbones.weights import load_clip
-from finetune.config import ZeroShotConfig
 from finetune.decoding import Decoders
-from finetune.video_vectors import Journal, bank_vectors
-from finetune.zeroshot import main, zeroshot
+from finetune.evaluation.config import ZeroShotConfig
+from finetune.evaluation.video_vectors import Journal, bank_vectors
+from finetune.evaluation.zeroshot import main, zeroshot
 from storage import Bank
 from tests.encoded_banks import encode_bank
 from tests.small_clips import small_model, write_config, write_folder

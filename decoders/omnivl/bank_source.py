@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from decoders.dataset import Choice, FeatureReader, read_ahead
-from decoders.omnivl.bank_tier import frames_of
-from decoders.omnivl.coarse import Layout
+from decoders.omnivl.finding.coarse import Layout
 from decoders.omnivl.items import COLUMNS, Item, items_of
 from decoders.omnivl.model import OmniVLModel
+from decoders.omnivl.pretraining.bank_tier import frames_of
 from decoders.omnivl.schedule import Kind
 from decoders.omnivl.visual import VisualOut
 from decoders.wanted import Wanted

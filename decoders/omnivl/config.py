@@ -6,8 +6,8 @@ What is not known of the paper (momentum, queue, widths of the sphere) is BLIP's
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from decoders.omnivl.language.vocabulary import MERGES, Words
 from decoders.omnivl.schedule import ScheduleConfig
-from decoders.omnivl.vocabulary import MERGES, Words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

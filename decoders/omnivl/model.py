@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from backbones.tokenizer import Tokenizer
 from decoders.omnivl.adapter import BankVisual
-from decoders.omnivl.coarse import Layout
 from decoders.omnivl.config import PretrainConfig
-from decoders.omnivl.heads import OmniVLHeads
+from decoders.omnivl.finding.coarse import Layout
 from decoders.omnivl.items import Item
+from decoders.omnivl.language.heads import OmniVLHeads
+from decoders.omnivl.language.vocabulary import text_tokenizer
 from decoders.omnivl.schedule import Kind
 from decoders.omnivl.visual import VisualOut
-from decoders.omnivl.vocabulary import text_tokenizer
 from storage import BackboneSpec
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.run import RunDirectory, RunError

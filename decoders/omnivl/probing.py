@@ -25,8 +25,8 @@ from torch.nn import functional as F
 from decoders.omnivl.bank_source import BankSource
 from decoders.omnivl.items import Item
 from decoders.omnivl.model import OmniVLModel, open_model
+from decoders.omnivl.pretraining.samples import class_of
 from decoders.omnivl.probe import Examples, ProbeConfig, linear_probe
-from decoders.omnivl.samples import class_of
 from decoders.omnivl.schedule import KINDS, Kind
 from decoders.precision import pick_device
 from storage import Bank

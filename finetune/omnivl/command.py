@@ -19,10 +19,10 @@ import tyro
 from rich.console import Console
 
 from decoders.omnivl.config import PretrainConfig
-from decoders.omnivl.order import refuse_pieces
-from decoders.omnivl.recipes import RECIPES
-from decoders.omnivl.session import PretrainResult, document, samples_by_kind
-from decoders.omnivl.session import pretrain as take_steps
+from decoders.omnivl.pretraining.order import refuse_pieces
+from decoders.omnivl.pretraining.recipes import RECIPES
+from decoders.omnivl.pretraining.session import PretrainResult, document, samples_by_kind
+from decoders.omnivl.pretraining.session import pretrain as take_steps
 from decoders.precision import pick_device
 from finetune.omnivl.origin import Origin
 from finetune.tuning.place import Place

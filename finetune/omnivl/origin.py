@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from decoders.omnivl.bank_tier import BankTier
 from decoders.omnivl.config import PretrainConfig
-from decoders.omnivl.tier import Tier
+from decoders.omnivl.pretraining.bank_tier import BankTier
+from decoders.omnivl.pretraining.tier import Tier
 from finetune.omnivl.config import LiveConfig
 from finetune.omnivl.sources import LiveSources, live_clips
 from finetune.omnivl.tier import LivePlace, LiveTier

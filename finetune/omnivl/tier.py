@@ -21,12 +21,12 @@ from torch import Tensor
 from backbones.pixels import normalised
 from backbones.weights import load_clip
 from decoders.omnivl.config import PretrainConfig
-from decoders.omnivl.order import Piece, SampleOrder
-from decoders.omnivl.samples import Samples, class_names, samples_of
+from decoders.omnivl.pretraining.order import Piece, SampleOrder
+from decoders.omnivl.pretraining.samples import Samples, class_names, samples_of
 from decoders.omnivl.schedule import Kind
 from finetune.decoding import Decoders
 from finetune.drawn_views import DrawnViews, Wanted
-from finetune.encoding import refuse_size
+from finetune.evaluation.encoding import refuse_size
 from finetune.failures import Failures
 from finetune.omnivl.config import LiveConfig
 from finetune.omnivl.encoder import SpaceTimeCLIP, space_time_clip
@@ -46,7 +46,7 @@ class LivePlace:
 
 
 class LiveTier:
-    """Images and videos as files (`decoders.omnivl.tier.Tier`).
+    """Images and videos as files (`decoders.omnivl.pretraining.tier.Tier`).
 
     Args:
         clips: those of each kind, as `live_clips` gives them.

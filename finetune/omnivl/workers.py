@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from decoders.omnivl.config import PretrainConfig
-from decoders.omnivl.session import PretrainResult, pretrain, samples_by_kind
+from decoders.omnivl.pretraining.session import PretrainResult, pretrain, samples_by_kind
 from finetune.omnivl.origin import Origin
 from finetune.tuning.place import Place
 from storage import BankError
@@ -24,7 +24,7 @@ from video import VideoError
 def pretrain_on_workers(
     config: PretrainConfig, origin: Origin, directory: RunDirectory, place: Place, watch: Watch | None
 ) -> PretrainResult:
-    """As `decoders.omnivl.session.pretrain`, on the workers that `place` asks for.
+    """As `decoders.omnivl.pretraining.session.pretrain`, on the workers that `place` asks for.
 
     Raises WorkersFailed where they died too often, or found no room on the cluster.
     """

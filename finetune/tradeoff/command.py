@@ -22,15 +22,15 @@ from rich.console import Console
 
 from backbones.text import class_matrix
 from decoders.precision import pick_device
-from finetune.class_names import TEMPLATES
-from finetune.encoding import refuse_size
-from finetune.labelled_sets import LabelledSet, labelled_set
+from finetune.evaluation.class_names import TEMPLATES
+from finetune.evaluation.encoding import refuse_size
+from finetune.evaluation.labelled_sets import LabelledSet, labelled_set
+from finetune.evaluation.zeroshot import score
 from finetune.tradeoff.config import SetConfig, TradeoffConfig
 from finetune.tradeoff.mixtures import Curve, curves_of
 from finetune.tradeoff.report import CAUTION, curve_report, headline, page, point_report, write_report
 from finetune.tradeoff.sweep import Point, encode_all, placed, points_of
 from finetune.tradeoff.tuned import exam_views_of, tuned_of
-from finetune.zeroshot import score
 from training.lock import RunLock
 from video import Clip, list_clips
 

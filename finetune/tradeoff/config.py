@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from backbones.config import Boundary, Precision
-from finetune.config import OPENVCLIP_TEST, Templates
+from finetune.evaluation.config import OPENVCLIP_TEST, Templates
 from video import ViewPlan
 
 SHARES = tuple(tenths / 10 for tenths in range(11))

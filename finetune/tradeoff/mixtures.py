@@ -19,7 +19,7 @@ from backbones.checkpoint import read_checkpoint
 from backbones.config import BackboneConfig, Precision
 from backbones.taps import FrozenTower
 from backbones.weights import DTYPES, LoadedClip, image_digest, load_clip
-from finetune.encoding import identity_of
+from finetune.evaluation.encoding import identity_of
 from finetune.final import fill_tuned, is_text
 from finetune.interpolate import mix_into
 from finetune.tradeoff.tuned import Tuned

@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from finetune.decoding import Decoders
+from finetune.evaluation.video_vectors import Journal, found_of
 from finetune.tradeoff.mixtures import Curve
-from finetune.video_vectors import Journal, found_of
 from video import Clip, DecodedClip, DecodeError, ViewPlan
 
 GROUP = 16

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backbones.config import BackboneConfig, TemporalView
 from backbones.sidecar import read_sidecar
-from finetune.config import Templates
+from finetune.evaluation.config import Templates
 from finetune.final import view_of
 from finetune.tradeoff.config import TradeoffConfig
 from finetune.tuning.config import TuneConfig

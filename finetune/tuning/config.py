@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from backbones.config import BackboneConfig, Boundary, Precision
-from finetune.config import OPENVCLIP_TEST, Templates
+from finetune.evaluation.config import OPENVCLIP_TEST, Templates
 from finetune.interpolate import RegulariserConfig
 from training.optim import OptimConfig
 from video import Sampling, ViewPlan

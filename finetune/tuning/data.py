@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.labelled_sets import LabelledSet, labelled_set
+from finetune.evaluation.labelled_sets import LabelledSet, labelled_set
 from finetune.tuning.config import TuneConfig
 from video import Clip, InputError, list_clips
 

@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from finetune.decoding import Decoders
+from finetune.evaluation.video_vectors import video_vector
 from finetune.tuning.data import Material
 from finetune.tuning.tuner import Tuner
-from finetune.video_vectors import video_vector
 from video import DecodedClip
 
 

@@ -15,9 +15,9 @@ from typing import Any
 from backbones.save import save_clip
 from backbones.text import class_matrix
 from backbones.weights import LoadedClip, load_clip
-from finetune.class_names import TEMPLATES
 from finetune.decoding import Decoders
-from finetune.encoding import refuse_size
+from finetune.evaluation.class_names import TEMPLATES
+from finetune.evaluation.encoding import refuse_size
 from finetune.tuning.batches import ClipStream
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Material, Sources, test_material, training_material

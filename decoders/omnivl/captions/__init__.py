@@ -1,0 +1,1 @@
+"""Captions of images and clips, and how good they are."""

@@ -1,0 +1,1 @@
+"""Pre-training: what is learned from, in which order, by which losses."""

@@ -1,0 +1,1 @@
+"""Questions about images and clips: files of them, answers, learning to answer."""

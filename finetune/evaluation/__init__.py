@@ -1,0 +1,1 @@
+"""A CLIP evaluated without training: classes by their names, videos by captions and the reverse."""
