@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+# name: the module whose `main`, or else the `module:function`, it is; what it does
 COMMANDS = {
     "doctor": ("pipeline.doctor", "can this machine do the work, and what should be mended first"),
     "demo": (
@@ -42,21 +43,18 @@ COMMANDS = {
         "find videos by captions and captions by videos, as on MSR-VTT",
     ),
     "index": (
-        "decoders.omnivl.finding.indexing",
-        "a pre-trained model's vectors and tokens of a bank's images and clips, to search in",
+        "finetune.omnivl.commands:index",
+        "a pre-trained model's vectors and tokens of images and clips, to search in",
     ),
-    "search": ("decoders.omnivl.finding.search", "find images and clips by a sentence, in an index"),
+    "search": ("finetune.omnivl.commands:find", "find images and clips by a sentence, in an index"),
     "retrieve": (
-        "decoders.omnivl.finding.retrieving",
+        "finetune.omnivl.commands:retrieve",
         "how well the images and clips of an index and their captions find each other",
     ),
     "probe": ("decoders.omnivl.probing", "a linear probe of a pre-trained model's embeddings, beside CLIP's"),
-    "answer": (
-        "decoders.omnivl.questions.answer_command",
-        "answer questions about images and clips, or learn to",
-    ),
+    "answer": ("finetune.omnivl.commands:answer", "answer questions about images and clips, or learn to"),
     "caption": (
-        "decoders.omnivl.captions.captioning",
+        "finetune.omnivl.commands:caption",
         "say what images and clips show; BLEU, ROUGE-L and CIDEr of that",
     ),
     "status": ("pipeline.status", "how far an extraction is, from any terminal or machine, during and after"),
@@ -85,7 +83,8 @@ def dispatch(arguments: Sequence[str]) -> int:
     if name not in COMMANDS:
         say(f"framebank: there is no command {name!r}\n\n{usage()}")
         return MISUSED
-    return run(importlib.import_module(COMMANDS[name][0]).main, rest)
+    module, _, function = COMMANDS[name][0].partition(":")
+    return run(getattr(importlib.import_module(module), function or "main"), rest)
 
 
 def run(command: Callable[..., int], arguments: Sequence[str] | None = None) -> int:

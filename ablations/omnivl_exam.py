@@ -22,6 +22,7 @@ from decoders.omnivl.questions.answer_training import AnswerConfig, AnswerTraine
 from decoders.omnivl.questions.answering import Readout, accuracy_of, answers, asked_of
 from decoders.omnivl.questions.files import read_questions
 from decoders.omnivl.schedule import KINDS
+from decoders.omnivl.shown import Shown
 from storage import Bank
 from training.interrupt import StopRequest
 from training.losses import Watch
@@ -62,7 +63,9 @@ def examined(run: Path, bank: Bank, folder: Path) -> dict[str, Any]:
 
 def found_by_text(model: OmniVLModel, bank: Bank, folder: Path) -> dict[str, dict[str, Any]]:
     """Of each kind: text to visual, recall at 1 of both stages, and at as many as the second is given."""
-    command = IndexCommand(run=model.run, bank=bank.path, out=folder, split="test", full_tokens=True)
+    command = IndexCommand(
+        run=model.run, shown=Shown(bank=bank.path), out=folder, split="test", full_tokens=True
+    )
     source = BankSource(model, bank, split="test")
     searcher = Searcher(model, write_index(model, source, folder, command))
     scores = {"reranked": TwoStage(candidates=CANDIDATES)}

@@ -15,6 +15,7 @@ from decoders.omnivl.finding.search import Searcher
 from decoders.omnivl.model import open_model
 from decoders.omnivl.pretraining.bank_tier import BankTier
 from decoders.omnivl.pretraining.session import document, pretrain, samples_by_kind
+from decoders.omnivl.shown import Shown
 from storage import Bank, BankWriter
 from tests import small_mixed_bank as mixed
 from tests.small_banks import clip_line, small_spec, write_bank, write_shard
@@ -46,7 +47,9 @@ def source(place, model):
 
 def indexed(place, out, **changes):
     model = open_model(place / "run", CPU)
-    command = IndexCommand(run=place / "run", bank=str(place / "bank"), out=out, batch=4, **changes)
+    command = IndexCommand(
+        run=place / "run", shown=Shown(bank=str(place / "bank")), out=out, batch=4, **changes
+    )
     return write_index(model, BankSource(model, Bank(place / "bank"), split=command.split), out, command)
 
 
@@ -118,7 +121,7 @@ def interrupted(place, out):
         raise KeyboardInterrupt
 
     model = open_model(place / "run", CPU)
-    command = IndexCommand(run=place / "run", bank=str(place / "bank"), out=out, batch=2)
+    command = IndexCommand(run=place / "run", shown=Shown(bank=str(place / "bank")), out=out, batch=2)
     write_index(model, BankSource(model, Bank(place / "bank")), out, command, first_alone)
 
 

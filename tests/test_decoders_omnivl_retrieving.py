@@ -9,9 +9,10 @@ import torch
 from decoders.omnivl.bank_source import BankSource
 from decoders.omnivl.finding.indexing import IndexCommand, write_index
 from decoders.omnivl.finding.retrieving import captioned, main, retrieve
-from decoders.omnivl.finding.search import open_search
+from decoders.omnivl.finding.search import Now, open_search
 from decoders.omnivl.finding.two_stage import TwoStage
 from decoders.omnivl.model import open_model
+from decoders.omnivl.shown import Shown
 from storage import Bank
 from tests.small_omnivl import write_mixed_bank, write_run
 
@@ -21,14 +22,14 @@ def index(tmp_path_factory):
     place = tmp_path_factory.mktemp("retrieving")
     run = write_run(place / "run", write_mixed_bank(place / "bank", images=9, clips=12))
     model = open_model(run, torch.device("cpu"))
-    command = IndexCommand(run=run, bank=str(place / "bank"), out=place / "index")
+    command = IndexCommand(run=run, shown=Shown(bank=str(place / "bank")), out=place / "index")
     write_index(model, BankSource(model, Bank(place / "bank")), place / "index", command)
     return place / "index"
 
 
 @pytest.fixture
 def searcher(index):
-    return open_search(index, run=None, bank=None, device="cpu")
+    return open_search(index, Now(device="cpu"))
 
 
 def test_captions_belong_to_their_items(searcher):

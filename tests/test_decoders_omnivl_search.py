@@ -9,9 +9,10 @@ import torch
 import framebank
 from decoders.omnivl.bank_source import BankSource
 from decoders.omnivl.finding.indexing import IndexCommand, write_index
-from decoders.omnivl.finding.search import main, open_search
+from decoders.omnivl.finding.search import Now, main, open_search
 from decoders.omnivl.finding.two_stage import TwoStage
 from decoders.omnivl.model import open_model
+from decoders.omnivl.shown import Shown
 from storage import Bank
 from tests.small_omnivl import write_mixed_bank, write_run
 
@@ -23,14 +24,14 @@ def index(tmp_path_factory):
     place = tmp_path_factory.mktemp("search")
     run = write_run(place / "run", write_mixed_bank(place / "bank"))
     model = open_model(run, torch.device("cpu"))
-    command = IndexCommand(run=run, bank=str(place / "bank"), out=place / "index")
+    command = IndexCommand(run=run, shown=Shown(bank=str(place / "bank")), out=place / "index")
     write_index(model, BankSource(model, Bank(place / "bank")), place / "index", command)
     return place / "index"
 
 
 @pytest.fixture
 def searcher(index):
-    return open_search(index, run=None, bank=None, device="cpu")
+    return open_search(index, Now(device="cpu"))
 
 
 def test_every_kind_is_searched_among_itself(searcher):

@@ -16,6 +16,7 @@ from decoders.omnivl.items import COLUMNS, Item, items_of
 from decoders.omnivl.model import OmniVLModel
 from decoders.omnivl.pretraining.bank_tier import frames_of
 from decoders.omnivl.schedule import Kind
+from decoders.omnivl.shown import Shown
 from decoders.omnivl.visual import VisualOut
 from decoders.wanted import Wanted
 from storage import Bank
@@ -34,9 +35,10 @@ class BankSource:
 
     def __init__(self, model: OmniVLModel, bank: Bank, *, split: str = "") -> None:
         self.model, self.bank, self.split = model, bank, split
-        self.blocks = tuple(model.tier["blocks"])
         _refuse_other_tower(model, bank)
-        self.place = bank.path
+        self.blocks = tuple(model.tier["blocks"])
+        self.shown = Shown(bank=bank.path)
+        self.failed: dict[str, str] = {}
         self.fingerprint, self.digest = bank.fingerprint, bank.digest
 
     def items(self, kind: Kind) -> list[Item]:
@@ -78,6 +80,11 @@ class BankSource:
 
 
 def _refuse_other_tower(model: OmniVLModel, bank: Bank) -> None:
+    if model.tier["tier"] != "bank":
+        raise ValueError(
+            f"expected a model that learned from a bank, found that of {model.run}, which sees files; name "
+            "some with --sources"
+        )
     lines = differences(bank.spec.backbone.to_json(), model.tier["backbone"])
     if missing := sorted(set(model.tier["blocks"]) - set(bank.spec.blocks)):
         lines.append(f"blocks: the bank has {list(bank.spec.blocks)}, asked for {missing}, too")

@@ -23,6 +23,7 @@ from decoders.omnivl.items import Item
 from decoders.omnivl.language.heads import OmniVLHeads
 from decoders.omnivl.language.vocabulary import text_tokenizer
 from decoders.omnivl.schedule import Kind
+from decoders.omnivl.shown import Shown
 from decoders.omnivl.visual import VisualOut
 from storage import BackboneSpec
 from training.checkpoint import CheckpointError, load_checkpoint
@@ -60,12 +61,14 @@ class OmniVLModel:
 class Source(Protocol):
     """Images and clips, and how a model sees them."""
 
-    place: str
-    """Where they are."""
+    shown: Shown
+    """What and where they are."""
     fingerprint: str
     """Equal fingerprints mean that the same tower saw them."""
     digest: str
     """Equal digests mean the same rows with the same values."""
+    failed: dict[str, str]
+    """Key to reason of what could not be seen so far."""
 
     def items(self, kind: Kind) -> list[Item]:
         """All images, or all clips, rows ascending; none where there are none."""
@@ -78,7 +81,9 @@ class Source(Protocol):
     def seen(
         self, items: Sequence[Item], batch: int
     ) -> Generator[tuple[Sequence[Item], VisualOut], None, None]:
-        """Items of one kind in batches, each with what the model sees of it, on the model's device."""
+        """Items of one kind in batches, each with what the model sees of it, on the model's device; without
+        those that turn out to have failed.
+        """
         ...
 
 

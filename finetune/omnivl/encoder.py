@@ -87,6 +87,11 @@ class SpaceTimeCLIP(nn.Module):
         [tower] = self._tower
         return normalised(tower, frames)
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w), patches of a frame."""
+        return self._tower[0].grid
+
     def _layers(self) -> Iterator[tuple[Any, Any]]:
         """Of each block what sees time and what sees space."""
         return zip(self.temporal, self._tower[0].visual.transformer.resblocks, strict=True)

@@ -66,7 +66,8 @@ class LiveTier:
         clip = load_clip(live.backbone)
         refuse_size(clip, live.image_views, option="live.image-views")
         refuse_size(clip, live.video_views, option="live.video-views")
-        self.digest = clip.digest
+        self.clip = {"weights": clip.digest, "quick_gelu": clip.quick_gelu}
+        self.clip |= {"mean": list(clip.mean), "std": list(clip.std)}
         self._mean, self._std = (torch.tensor(each, device=place.device) for each in (clip.mean, clip.std))
 
     def samples(self, kind: Kind) -> Samples:
@@ -104,10 +105,10 @@ class LiveTier:
                 yield self._seen(_taken(pieces, order.samples, numbers), frames)
 
     def describe(self) -> dict[str, Any]:
-        """Weights, views and clips."""
+        """Network, weights, views and clips."""
         views = {name: getattr(self.live, name).to_json() for name in ("image_views", "video_views")}
         clips = {kind: digest_of(clips) for kind, clips in self.clips.items()}
-        return {"tier": "live", "name": self.live.name, "weights": self.digest, **views, "clips": clips}
+        return {"tier": "live", "name": self.live.name, **self.clip, **views, "clips": clips}
 
     def _views(self, samples: Samples) -> DrawnViews:
         listed = [*self.clips["image"], *self.clips["video"]]

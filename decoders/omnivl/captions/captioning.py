@@ -1,4 +1,4 @@
-"""`framebank caption`: what a pre-trained model says of a bank's images and clips, and how good that is.
+"""`framebank caption`: what a pre-trained model says of images and clips, and how good that is.
 
 Captions come from the generation decoder by beam search, three beams as in BLIP. Where items have captions of
 their own these are references, and BLEU, ROUGE-L and CIDEr are reported, images and clips apart: CIDEr weighs
@@ -17,16 +17,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from decoders.omnivl.bank_source import BankSource
 from decoders.omnivl.captions.scores import caption_scores
 from decoders.omnivl.items import Item, with_keys
 from decoders.omnivl.language.beams import BeamConfig, generate
 from decoders.omnivl.language.memory import memory_of
 from decoders.omnivl.language.vocabulary import detokenise
-from decoders.omnivl.model import OmniVLModel, Source, open_model
+from decoders.omnivl.model import OmniVLModel, Source
+from decoders.omnivl.opening import BANKS, Opener, tell_failed
 from decoders.omnivl.schedule import KINDS, Kind
-from decoders.precision import pick_device
-from storage import Bank
+from decoders.omnivl.shown import Shown
 from training.run import write_json
 
 LONGEST = 20
@@ -58,7 +57,7 @@ class Caption:
 def captions(
     model: OmniVLModel, source: Source, items: Sequence[Item], beams: BeamConfig, *, batch: int = 32
 ) -> Generator[Caption, None, None]:
-    """A caption for each of some items of one kind, in their order."""
+    """A caption for each of some items of one kind that can be seen, in their order."""
     with closing(source.seen(items, batch)) as found:
         for some, visual in found:
             tokens = generate(model.heads.generate, memory_of(visual), beams).tokens.cpu()
@@ -84,12 +83,11 @@ def longest_of(asked: int, model: OmniVLModel, usual: int) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaptionCommand:
-    """Captions of a bank's images and clips."""
+    """Captions of images and clips, a bank's or those of files."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory of a pre-training."""
-    bank: str
-    """Folder or URL of the bank."""
+    shown: Annotated[Shown, tyro.conf.arg(name="")]
     split: str = "test"
     """Split to take; empty takes all."""
     keys: tuple[str, ...] = ()
@@ -120,16 +118,16 @@ def items_by_kind(source: Source, keys: Sequence[str], kind: str) -> dict[Kind, 
     if not any(every.values()):
         raise ValueError(
             f"expected written {'images or clips' if kind == 'any' else kind + 's'} in the split of "
-            f"{source.place}, found none; name another --split, or an empty one for all"
+            f"{source.shown.place}, found none; name another --split, or an empty one for all"
         )
     return every
 
 
-def main(argv: Sequence[str]) -> int:
-    """`framebank caption RUN --bank BANK [--split test] [--out FILE.jsonl]`."""
+def main(argv: Sequence[str], opener: Opener = BANKS) -> int:
+    """`framebank caption RUN --bank BANK [--split test] [--out FILE.jsonl]`, or of files with `--sources`."""
     command = tyro.cli(CaptionCommand, prog="framebank caption", args=argv)
-    model = open_model(command.run, pick_device(command.device))
-    source = BankSource(model, Bank(command.bank), split="" if command.keys else command.split)
+    model = opener.model(command.run, command.device)
+    source = opener.source(model, command.shown, "" if command.keys else command.split)
     beams = BeamConfig(
         beams=command.beams,
         longest=longest_of(command.longest, model, LONGEST),
@@ -140,6 +138,7 @@ def main(argv: Sequence[str]) -> int:
         found = captions(model, source, items, beams, batch=command.batch)
         bar = track(found, f"{kind}s", total=len(items), console=Console(stderr=True))
         said.extend(bar)
+    tell_failed(source, Console(stderr=True))
     scores = scores_of(said)
     if command.out is not None:
         _write(command.out, said, scores)

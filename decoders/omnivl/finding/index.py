@@ -1,7 +1,7 @@
 """An index on disk: what a search needs of each image and clip, and nothing of the bank.
 
     INDEX/
-      index.json       format, sizes, run and digest of its weights, bank and digest of its content
+      index.json       format, sizes, run and digest of its weights, bank (or files) and its digest
       embeddings.npy   (N, E) float32, unit vectors: images by ascending row, then clips
       tokens.npy       (N, M, D) float16, what the alignment decoder looks at; zeros where there are fewer
       lengths.npy      (N,) int32, how many tokens each has
@@ -13,7 +13,7 @@ no conversion.
 
 index.json is written last, and removed first: an index is whole or absent. One whose making was interrupted
 is begun anew; it is a derived thing, minutes of work on a bank that is there. An index is refused, too, where
-it is stale: the run has other weights by now, or the bank other rows.
+it is stale: the run has other weights by now, or the bank (or a file) other content.
 """
 
 import json
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from decoders.omnivl.items import Item
 from decoders.omnivl.schedule import Kind
+from decoders.omnivl.shown import Shown
 
 FORMAT = 1
 INDEX, ITEMS = "index.json", "items.jsonl"
@@ -64,10 +65,14 @@ class IndexFacts:
     weights: str
     """Digest of the model."""
     bank: str
-    """Where the bank lay."""
+    """Where the bank lay; empty where files were shown."""
+    sources: tuple[str, ...] = ()
+    """The files' lists."""
+    root: str = ""
+    """Folder that these are relative to."""
     fingerprint: str
     rows: str
-    """Digest of the bank's listing and records."""
+    """Digest of the bank's listing and records, or of the files'."""
 
     @property
     def items(self) -> int:
@@ -78,6 +83,11 @@ class IndexFacts:
         """Of the arrays."""
         n = self.items
         return {"embeddings": (n, self.embed), "tokens": (n, self.tokens, self.width), "lengths": (n,)}
+
+    @property
+    def shown(self) -> Shown:
+        """What was indexed."""
+        return Shown(bank=self.bank, sources=self.sources, root=self.root)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -160,7 +170,7 @@ def read_facts(path: Path) -> IndexFacts:
                 f"expected an index of format {FORMAT} at {path}, found format {values['format']}; make it "
                 "again"
             )
-        return IndexFacts(**values)
+        return IndexFacts(**(values | {"sources": tuple(values["sources"])}))
     except (json.JSONDecodeError, TypeError, KeyError) as error:
         raise IndexRefused(
             f"expected the facts of an index in {file}, found {error}; make it again"
@@ -168,17 +178,18 @@ def read_facts(path: Path) -> IndexFacts:
 
 
 def refuse_stale(facts: IndexFacts, now: Mapping[str, str], path: Path) -> None:
-    """Raise IndexRefused where the model or the bank is not what the index was made of.
+    """Raise IndexRefused where the model, or what was indexed, is not what it was then.
 
     Args:
-        now: digests by the names of `IndexFacts`: `weights` of the model, `rows` of the bank, or one of both.
+        now: digests by the names of `IndexFacts`: `weights` of the model, `rows` of what was indexed, or one
+            of both.
     """
-    whose = {"weights": f"weights of {facts.run}", "rows": f"rows of {facts.bank}"}
+    whose = {"weights": f"weights of {facts.run}", "rows": f"rows of {facts.shown.place}"}
     for name, digest in now.items():
         was = getattr(facts, name)
         if was != digest:
             raise IndexRefused(
                 f"{path} is stale: expected {whose[name]} with digest {digest[:12]}, found an index of "
-                f"{was[:12]}; make it again with: framebank index {facts.run} --bank {facts.bank} --out "
+                f"{was[:12]}; make it again with: framebank index {facts.run} {facts.shown.options} --out "
                 f"{path}"
             )

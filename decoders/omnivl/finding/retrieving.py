@@ -9,7 +9,7 @@ comes out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,8 +24,9 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 
-from decoders.omnivl.finding.search import Searcher, open_search
+from decoders.omnivl.finding.search import Now, Searcher, open_search
 from decoders.omnivl.finding.two_stage import Candidates, Judge, Score, TwoStage, nearest, ranks_after
+from decoders.omnivl.opening import BANKS, Opener
 from decoders.omnivl.schedule import KINDS, Kind
 from decoders.ranks import RECALLS, ranks, summary
 from training.run import write_json
@@ -166,20 +167,15 @@ class RetrieveCommand:
     """Candidates that stage two judges."""
     score: Score = "itm+sim"
     """What they are ordered by at last: matching and cosine, or matching."""
-    run: Path | None = None
-    """Where the run directory is by now."""
-    bank: str | None = None
-    """Where the bank is by now; empty: do not look whether its rows have changed."""
+    now: Annotated[Now, tyro.conf.arg(name="")] = field(default_factory=Now)
     out: Path | None = None
     """A JSON file for the report."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], opener: Opener = BANKS) -> int:
     """`framebank retrieve INDEX [--split test] [--candidates 128]`."""
     command = tyro.cli(RetrieveCommand, prog="framebank retrieve", args=argv)
-    searcher = open_search(command.index, run=command.run, bank=command.bank, device=command.device)
+    searcher = open_search(command.index, command.now, opener)
     how = TwoStage(candidates=command.candidates, score=command.score)
     with Progress(console=Console(stderr=True)) as progress:
         report = retrieve(searcher, how, split=command.split, progress=progress)

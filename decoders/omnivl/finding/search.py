@@ -10,7 +10,7 @@ worse than by cosines alone. The paper keeps 128 candidates.
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from decoders.omnivl.finding.index import Index, IndexRefused, refuse_stale
+from decoders.omnivl.finding.index import Index, IndexFacts, IndexRefused, refuse_stale
 from decoders.omnivl.finding.two_stage import Score, TwoStage, nearest
 from decoders.omnivl.items import Item
-from decoders.omnivl.model import OmniVLModel, open_model
+from decoders.omnivl.model import OmniVLModel
+from decoders.omnivl.opening import BANKS, Opener
 from decoders.omnivl.schedule import Kind
+from decoders.omnivl.shown import Shown
 from decoders.omnivl.visual import VisualOut
-from decoders.precision import pick_device
-from storage import Bank, NotABank
+from storage import NotABank
 
 PAIRS = 128
 """Pairs that go through the alignment decoder together."""
@@ -146,6 +147,28 @@ class Searcher:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Now:
+    """Where the parts of an index are by now, and on what it is searched."""
+
+    run: Path | None = None
+    """Where the run directory is by now."""
+    bank: str | None = None
+    """Where the bank is by now; empty: do not look whether what was indexed has changed."""
+    sources: tuple[str, ...] = ()
+    """Where the lists of an index of files are by now."""
+    root: str = ""
+    """Folder that these are relative to."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+    def shown(self, facts: IndexFacts) -> Shown:
+        """What was indexed, where it is by now."""
+        if self.bank or self.sources:
+            return Shown(bank=self.bank or "", sources=self.sources, root=self.root)
+        return facts.shown
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchCommand:
     """Find images and clips by a sentence."""
 
@@ -161,12 +184,7 @@ class SearchCommand:
     """What they are ordered by at last: matching and cosine, matching, or cosine alone (no stage two)."""
     kind: Literal["any", "image", "video"] = "any"
     """What to look for."""
-    run: Path | None = None
-    """Where the run directory is by now."""
-    bank: str | None = None
-    """Where the bank is by now; empty: do not look whether its rows have changed."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
+    now: Annotated[Now, tyro.conf.arg(name="")] = field(default_factory=Now)
     json: bool = False
     """Print hits and effort as JSON."""
 
@@ -175,35 +193,35 @@ class SearchCommand:
             raise ValueError(f"expected a hit at least, found --top {self.top}")
 
 
-def open_search(path: Path, *, run: Path | None, bank: str | None, device: str) -> Searcher:
+def open_search(path: Path, now: Now, opener: Opener = BANKS) -> Searcher:
     """An index with the model that it was made by.
-
-    Args:
-        run, bank: where they are by now; None: where they were. An empty `bank` is not looked at.
 
     Raises:
         IndexRefused: no index, a stale one, or no bank to compare with. RunError: no run.
     """
     index = Index(path)
-    if bank != "":
-        refuse_stale(index.facts, {"rows": _bank(bank or index.facts.bank).digest}, path)
-    return Searcher(open_model(run or Path(index.facts.run), pick_device(device)), index)
+    model = opener.model(now.run or Path(index.facts.run), now.device)
+    if now.bank != "":
+        refuse_stale(index.facts, {"rows": _rows(model, index.facts, now, opener)}, path)
+    return Searcher(model, index)
 
 
-def _bank(place: str) -> Bank:
+def _rows(model: OmniVLModel, facts: IndexFacts, now: Now, opener: Opener) -> str:
+    """Digest of what was indexed, as it is by now."""
+    shown = now.shown(facts)
     try:
-        return Bank(place)
+        return opener.source(model, shown, facts.split).digest
     except NotABank as error:
         raise IndexRefused(
-            f"expected the bank that the index was made of at {place}, to see whether its rows have changed, "
-            "found none; name where it is with --bank, or search without looking with --bank ''"
+            f"expected the bank that the index was made of at {shown.place}, to see whether its rows have "
+            "changed, found none; name where it is with --bank, or search without looking with --bank ''"
         ) from error
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], opener: Opener = BANKS) -> int:
     """`framebank search INDEX "a red circle that moves left" [--top 10] [--kind image]`."""
     command = tyro.cli(SearchCommand, prog="framebank search", args=argv)
-    searcher = open_search(command.index, run=command.run, bank=command.bank, device=command.device)
+    searcher = open_search(command.index, command.now, opener)
     how = TwoStage(candidates=command.candidates, score=command.score)
     kind = None if command.kind == "any" else command.kind
     [hits] = searcher.search([command.query], top=command.top, how=how, kind=kind)

@@ -109,8 +109,13 @@ class BankTier:
             found.close()
 
     def describe(self) -> dict[str, Any]:
-        """Backbone and blocks: what is learned holds for rows of this tower alone."""
-        return {"tier": "bank", "backbone": self.bank.spec.backbone.to_json(), "blocks": list(self.blocks)}
+        """Backbone, blocks, and how frames were chosen and prepared: what is learned holds for rows of this
+        tower alone, and files are to be seen in the same way.
+        """
+        spec = self.bank.spec
+        video = {name: value for name, value in spec.video.items() if name != "decoders"}
+        blocks = list(self.blocks)
+        return {"tier": "bank", "backbone": spec.backbone.to_json(), "blocks": blocks, "video": video}
 
 
 def frames_of(kind: Kind, adapter: AdapterConfig) -> int:

@@ -1,6 +1,7 @@
 """`framebank answer`: the command, for a file of questions, for one question, or to train on questions.
 
 framebank answer RUN --bank BANK --questions test_qa.json [--listed answers.txt] [--out said.jsonl]
+framebank answer RUN --sources clips.csv --questions test_qa.json
 framebank answer RUN --bank BANK --key clips/0007.mp4 --ask "what colour is it?"
 framebank answer train RUN --bank BANK --questions train_qa.json --run NEW
 """
@@ -16,16 +17,22 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from decoders.omnivl.bank_source import BankSource
 from decoders.omnivl.captions.captioning import SHOWN, longest_of
 from decoders.omnivl.language.beams import BeamConfig
-from decoders.omnivl.model import open_model
+from decoders.omnivl.opening import BANKS, Opener, tell_failed
 from decoders.omnivl.questions import answer_session
-from decoders.omnivl.questions.answering import Asked, Readout, accuracy_of, answers, asked_of, read_answers
+from decoders.omnivl.questions.answering import (
+    Asked,
+    Readout,
+    accuracy_of,
+    answered_of,
+    answers,
+    asked_of,
+    read_answers,
+)
 from decoders.omnivl.questions.asked import Question, QuestionSet
 from decoders.omnivl.questions.files import read_questions
-from decoders.precision import pick_device
-from storage import Bank
+from decoders.omnivl.shown import Shown
 from training.run import write_json
 
 LONGEST = 10
@@ -34,12 +41,11 @@ LONGEST = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerCommand:
-    """Answers to questions about a bank's images and clips; `framebank answer train` learns to give them."""
+    """Answers to questions about images and clips; `framebank answer train` learns to give them."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory of a training on questions."""
-    bank: str
-    """Folder or URL of the bank."""
+    shown: Annotated[Shown, tyro.conf.arg(name="")]
     questions: str = ""
     """A file of questions: VQAv2's, MSRVTT-QA's, MSVD-QA's, or lines of one's own."""
     annotations: str = ""
@@ -75,13 +81,13 @@ class AnswerCommand:
         return QuestionSet(name="--ask", questions=(one,), people=False)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], opener: Opener = BANKS) -> int:
     """`framebank answer RUN --bank BANK --questions FILE`, or `framebank answer train RUN ... --run NEW`."""
     if argv[:1] == ["train"]:
         return answer_session.main(argv[1:])
     command = tyro.cli(AnswerCommand, prog="framebank answer", args=argv)
-    model = open_model(command.run, pick_device(command.device))
-    source, questions = BankSource(model, Bank(command.bank)), command.asked()
+    model = opener.model(command.run, command.device)
+    source, questions = opener.source(model, command.shown, ""), command.asked()
     asked = asked_of(source, questions)
     longest = longest_of(command.longest, model, LONGEST)
     readout = Readout(
@@ -91,7 +97,8 @@ def main(argv: Sequence[str]) -> int:
     )
     found = answers(model, source, asked, readout, batch=command.batch)
     bar = track(found, "answering", total=len(asked.questions), console=Console(stderr=True))
-    said = [text for _, text in sorted(bar)]
+    asked, said = answered_of(asked, dict(bar))
+    tell_failed(source, Console(stderr=True))
     _report(command, asked, said, accuracy_of(asked, said, people=questions.people))
     return 0
 
@@ -107,7 +114,7 @@ def _report(command: AnswerCommand, asked: Asked, said: Sequence[str], accuracy:
     console.print(table)
     if asked.absent:
         console.print(
-            f"{len(asked.absent)} clips are not in the bank (such as {asked.absent[0]}): {asked.unasked} "
+            f"{len(asked.absent)} clips are not there (such as {asked.absent[0]}): {asked.unasked} "
             "questions about them were not asked"
         )
     for kind, share in accuracy.items():

@@ -1,4 +1,4 @@
-"""`framebank answer`: questions about a bank's images and clips, answered and judged.
+"""`framebank answer`: questions about images and clips, answered and judged.
 
 A question goes through the alignment decoder with a look at the visual tokens; its states are what the
 generation decoder writes the answer from (BLIP's form of VQA, arXiv 2201.12086). Two readouts: the answer
@@ -8,9 +8,9 @@ needs some steps on questions first (`framebank answer train`, `decoders.omnivl.
 """
 
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -52,7 +52,7 @@ class Asked:
     items: tuple[Item, ...]
     """One each."""
     absent: tuple[str, ...] = ()
-    """Clips of the file that the bank has not."""
+    """Clips of the file that are not there, or cannot be seen."""
     unasked: int = 0
     """Questions about these."""
 
@@ -69,10 +69,26 @@ def asked_of(source: Source, questions: QuestionSet) -> Asked:
     )
 
 
+def answered_of(asked: Asked, said: Mapping[int, str]) -> tuple[Asked, list[str]]:
+    """The questions that have an answer, by number, and these: what could not be seen was not asked about."""
+    kept = sorted(said)
+    lost = [one.key for number, one in enumerate(asked.questions) if number not in said]
+    there = replace(
+        asked,
+        questions=tuple(asked.questions[number] for number in kept),
+        items=tuple(asked.items[number] for number in kept),
+        absent=(*asked.absent, *dict.fromkeys(lost)),
+        unasked=asked.unasked + len(lost),
+    )
+    return there, [said[number] for number in kept]
+
+
 def answers(
     model: OmniVLModel, source: Source, asked: Asked, readout: Readout, *, batch: int = 32
 ) -> Generator[tuple[int, str], None, None]:
-    """The number of each question with its answer; questions about one item are answered together."""
+    """The number of each question about what can be seen, with its answer; those about one item are answered
+    together.
+    """
     listed = model.tokenise(readout.listed).to(model.device) if readout.listed else None
     for kind in KINDS:
         numbers: dict[int, list[int]] = defaultdict(list)
