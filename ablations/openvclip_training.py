@@ -13,10 +13,10 @@ from pathlib import Path
 from ablations.openvclip_exam import Weights
 from backbones.checkpoint import read_checkpoint
 from finetune.interpolate import RegulariserConfig
+from finetune.place import Place
 from finetune.tuning.command import finetune
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
-from finetune.tuning.place import Place
 from finetune.tuning.session import WEIGHTS, TuneResult
 from pipeline.recipes import TINY_CLIP
 from training.checkpoint import load_checkpoint

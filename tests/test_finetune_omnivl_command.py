@@ -8,7 +8,7 @@ import pytest
 
 from finetune.omnivl.command import main, parse, pretrain, resume
 from finetune.omnivl.origin import Origin
-from finetune.tuning.place import Place
+from finetune.place import Place
 from framebank import dispatch
 from tests.small_mixed_bank import small_config, write_mixed_bank
 from tests.test_finetune_omnivl_tier import live, world  # noqa: F401

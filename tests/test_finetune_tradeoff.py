@@ -19,13 +19,13 @@ from finetune.evaluation.video_vectors import Journal
 from finetune.evaluation.zeroshot import zeroshot
 from finetune.final import InterpolateCommand, interpolate
 from finetune.interpolate import RegulariserConfig
+from finetune.place import Place
 from finetune.tradeoff.command import main, parse, tradeoff
 from finetune.tradeoff.config import TradeoffConfig
 from finetune.tradeoff.report import point_report, published_share
 from finetune.tuning.command import finetune
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
-from finetune.tuning.place import Place
 from tests.small_clips import small_model, tensors_of, write_folder
 from tests.small_extractions import draw_classes, draw_clip
 from tests.test_finetune_final import released

@@ -17,11 +17,11 @@ from backbones.weights import load_clip
 from finetune.decoding import Decoders
 from finetune.failures import Failures, failed_clips
 from finetune.interpolate import RegulariserConfig, draw_share
+from finetune.place import Place
 from finetune.tuning.batches import ClipStream
 from finetune.tuning.command import finetune, main, resume
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
-from finetune.tuning.place import Place
 from finetune.tuning.recipes import RECIPES
 from finetune.tuning.session import materials_of
 from finetune.video_clip import trainable

@@ -8,9 +8,9 @@ import psutil
 import pytest
 import torch
 
+from finetune.place import Place
 from finetune.tuning.command import finetune, resume
 from finetune.tuning.data import Sources
-from finetune.tuning.place import Place
 from tests.small_tuning_team import tune_as_team
 from tests.test_finetune_tuning import checkpoint, config_of, draw_lab, losses
 from training.checkpoint import list_checkpoints

@@ -16,7 +16,7 @@ import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -51,6 +51,37 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], *, keep: int) -> Pat
     for step in list_checkpoints(folder)[:-keep]:
         checkpoint_path(folder, step).unlink(missing_ok=True)
     return path
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A module, an optimiser, a loss scaler: what a checkpoint keeps a state of."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Any, /) -> Any: ...
+
+
+def restore_parts(path: Path, parts: Mapping[str, Stateful], device: torch.device) -> int:
+    """Take over a checkpoint of the same run into each of its parts; the steps it had done.
+
+    Raises:
+        CheckpointError: a damaged file, one that lacks a part, or one of another model.
+    """
+    state = load_checkpoint(path, device)
+    if missing := {*parts, "next_step"} - state.keys():
+        raise CheckpointError(
+            f"expected a checkpoint to go on from at {path}, found one without {sorted(missing)}"
+        )
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"expected a checkpoint of this run's model at {path}, found one of another model "
+            f"({str(error).splitlines()[-1].strip()}); put back the run's own"
+        ) from error
+    return state["next_step"]
 
 
 def write_atomically(path: Path, state: Mapping[str, Any]) -> None:

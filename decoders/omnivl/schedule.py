@@ -71,8 +71,9 @@ class ScheduleConfig:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What is done, one after the other."""
-        image, video = ("image",), ("video",)
-        turns = ("image",) * self.images + ("video",) * self.videos
+        image: tuple[Kind, ...] = ("image",)
+        video: tuple[Kind, ...] = ("video",)
+        turns = image * self.images + video * self.videos
         patterns: dict[Schedule, tuple[tuple[Kind, ...], ...]] = {
             "decoupled": (image, turns),
             "joint": (turns,),

@@ -25,7 +25,7 @@ from decoders.omnivl.pretraining.session import PretrainResult, document, sample
 from decoders.omnivl.pretraining.session import pretrain as take_steps
 from decoders.precision import pick_device
 from finetune.omnivl.origin import Origin
-from finetune.tuning.place import Place
+from finetune.place import Place
 from training.display import Display
 from training.interrupt import INTERRUPTED, StopRequest, TrainingStopped
 from training.losses import Watch
@@ -65,9 +65,11 @@ def pretrain(
     session = {"origin": origin.to_json(), "place": asdict(place)}
     with open_run(run, document(config, tier, samples), session) as directory:
         if place.workers:
-            from finetune.omnivl.workers import pretrain_on_workers  # Ray takes a second to import
+            from finetune.omnivl.workers import PretrainOnWorker
+            from finetune.workers import on_place  # Ray takes a second to import
 
-            return pretrain_on_workers(config, origin, directory, place, watch)
+            work = PretrainOnWorker(config=config, origin=origin, run=directory.path, place=place)
+            return on_place(work, place, directory.path, watch)
         with StopRequest() as stop:
             part = Part(device=pick_device(place.device), stop=stop, watch=watch, log_to=place.log_to)
             return take_steps(config, tier, samples, directory, part)

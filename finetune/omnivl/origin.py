@@ -15,7 +15,7 @@ from decoders.omnivl.pretraining.tier import Tier
 from finetune.omnivl.config import LiveConfig
 from finetune.omnivl.sources import LiveSources, live_clips
 from finetune.omnivl.tier import LivePlace, LiveTier
-from finetune.tuning.place import Place
+from finetune.place import Place
 from storage import Bank
 
 

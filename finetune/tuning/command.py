@@ -18,9 +18,9 @@ import tyro
 from rich.console import Console
 
 from decoders.precision import pick_device
+from finetune.place import Place
 from finetune.tuning.config import TuneConfig
 from finetune.tuning.data import Sources
-from finetune.tuning.place import Place
 from finetune.tuning.recipes import RECIPES
 from finetune.tuning.session import TunePart, TuneResult, clip_of, materials_of, tune
 from training.display import Display
@@ -71,9 +71,11 @@ def finetune(
     session = {"sources": asdict(sources), "place": asdict(place)}
     with open_run(run, document, session) as directory:
         if place.workers:
-            from finetune.tuning.workers import tune_on_workers  # Ray takes a second to import
+            from finetune.tuning.workers import TuneOnWorker
+            from finetune.workers import on_place  # Ray takes a second to import
 
-            return tune_on_workers(config, sources, directory, place, watch)
+            part = TuneOnWorker(config=config, sources=sources, run=directory.path, place=place)
+            return on_place(part, place, directory.path, watch)
         with StopRequest() as stop:
             return tune(config, clip, materials, directory, _part_alone(place, watch, stop))
 

@@ -27,12 +27,11 @@ from finetune.interpolate import anchor_of, clip_gradients, draw_share, regulari
 from finetune.tuning.batches import VideoBatch
 from finetune.tuning.config import TuneConfig
 from finetune.video_clip import VideoCLIP
-from training.checkpoint import CheckpointError, load_checkpoint
+from training.checkpoint import Stateful, restore_parts
 from training.optim import OptimConfig, learning_rate, make_adamw, set_learning_rate
 from training.team import ALONE, Team
 
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_STATE = {"model", "optimizer", "loss_scaler", "average", "next_step"}
 
 
 class Tuner:
@@ -126,29 +125,18 @@ class Tuner:
 
     def state(self, done: int) -> dict[str, Any]:
         """What a checkpoint after `done` steps holds."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "loss_scaler": self.scaler.state_dict(),
-            "average": self.average.state_dict(),
-            "next_step": done,
-        }
+        return {name: part.state_dict() for name, part in self._parts.items()} | {"next_step": done}
 
     def restore(self, path: Path) -> int:
         """Take over a checkpoint of the same run; the steps it had done. Raises CheckpointError."""
-        state = load_checkpoint(path, self.device)
-        if missing := _STATE - state.keys():
-            raise CheckpointError(
-                f"expected a checkpoint to go on from at {path}, found one without {sorted(missing)}"
-            )
-        try:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"expected a checkpoint of {self.config.name} at {path}, found one of another model "
-                f"({str(error).splitlines()[-1].strip()}); put back the run's own"
-            ) from error
-        self.scaler.load_state_dict(state["loss_scaler"])
-        self.average.load_state_dict(state["average"])
-        return state["next_step"]
+        return restore_parts(path, self._parts, self.device)
+
+    @property
+    def _parts(self) -> dict[str, Stateful]:
+        """All that has a state."""
+        return {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "loss_scaler": self.scaler,
+            "average": self.average,
+        }

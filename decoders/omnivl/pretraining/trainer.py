@@ -35,11 +35,9 @@ from decoders.omnivl.pretraining.queue import EmbeddingQueue
 from decoders.omnivl.pretraining.univlc import floor, univlc
 from decoders.omnivl.pretraining.wording import Texts
 from decoders.omnivl.visual import VisualOut
-from training.checkpoint import CheckpointError, load_checkpoint
+from training.checkpoint import Stateful, restore_parts
 from training.optim import learning_rate, make_adamw, set_learning_rate
 from training.team import ALONE, Team
-
-_STATE = {"visual", "heads", "slow", "queue", "optimizer", "next_step"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,28 +216,14 @@ class Pretrainer:
 
     def state(self, done: int) -> dict[str, Any]:
         """What a checkpoint after `done` steps holds."""
-        return {
-            "visual": self.visual.state_dict(),
-            "heads": self.heads.state_dict(),
-            "slow": self.slow.state_dict(),
-            "queue": self.queue.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "next_step": done,
-        }
+        return {name: part.state_dict() for name, part in self._parts.items()} | {"next_step": done}
 
     def restore(self, path: Path) -> int:
         """Take over a checkpoint of the same run; the steps it had done. Raises CheckpointError."""
-        state = load_checkpoint(path, self.device)
-        if missing := _STATE - state.keys():
-            raise CheckpointError(
-                f"expected a checkpoint to go on from at {path}, found one without {sorted(missing)}"
-            )
-        try:
-            for name in _STATE - {"next_step"}:
-                getattr(self, name).load_state_dict(state[name])
-        except (RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"expected a checkpoint of this run at {path}, found one of another model "
-                f"({str(error).splitlines()[-1].strip()}); put back the run's own"
-            ) from error
-        return state["next_step"]
+        return restore_parts(path, self._parts, self.device)
+
+    @property
+    def _parts(self) -> dict[str, Stateful]:
+        """All that has a state."""
+        names = ("visual", "heads", "slow", "queue", "optimizer")
+        return {name: getattr(self, name) for name in names}

@@ -1,4 +1,4 @@
-"""On what a fine-tuning runs."""
+"""On what a training from videos runs."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from training.services import TrackerName
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """On what a fine-tuning runs; may change from session to session."""
+    """On what a training from videos runs; may change from session to session."""
 
     device: str = "auto"
     """auto, cpu or cuda."""
