@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.errors import BackboneError
+from backbones.text_cache import TextCache
 from backbones.weights import LoadedClip
 
 PHOTO_TEMPLATES = ("a photo of a {}.",)
@@ -30,16 +31,24 @@ ACTION_TEMPLATES = tuple(
 
 
 def class_matrix(
-    clip: LoadedClip, names: Sequence[str], templates: Sequence[str] = PHOTO_TEMPLATES, *, batch: int = 256
+    clip: LoadedClip,
+    names: Sequence[str],
+    templates: Sequence[str] = PHOTO_TEMPLATES,
+    *,
+    batch: int = 256,
+    cache: TextCache | None = None,
 ) -> Float[Tensor, "K E"]:
     """Unit class embeddings in fp32, one row a name, on the model's device; `batch` texts are encoded at a
-    time.
+    time, those that a cache of the text tower has are not encoded at all.
 
     Raises BackboneError where there are no names or templates, or a template has no place for the name.
     """
     _check(names, templates)
-    tokens = clip.tokenizer([template.format(name) for name in names for template in templates])
-    by_class = rearrange(tokens, "(k m) l -> k m l", m=len(templates))
+    texts = [template.format(name) for name in names for template in templates]
+    if cache is not None:
+        units = cache.encoded(texts, lambda some: torch.cat(list(text_embeddings(clip, some, batch=batch))))
+        return _averaged(units.to(next(clip.model.parameters()).device), len(names))
+    by_class = rearrange(clip.tokenizer(texts), "(k m) l -> k m l", m=len(templates))
     return class_matrix_of_tokens(clip.model, by_class, batch=batch)
 
 
@@ -49,8 +58,12 @@ def class_matrix_of_tokens(
 ) -> Float[Tensor, "K E"]:
     """The same of texts as tokens, M templates for each of K classes; trained against, it is a constant."""
     texts = [unit_texts(model, part) for part in rearrange(tokens, "k m l -> (k m) l").split(batch)]
-    by_class = rearrange(torch.cat(texts), "(k m) e -> k m e", k=len(tokens))
-    return F.normalize(by_class.mean(dim=1), dim=-1)
+    return _averaged(torch.cat(texts), len(tokens))
+
+
+def _averaged(texts: Float[Tensor, "N E"], classes: int) -> Float[Tensor, "K E"]:
+    """The unit mean of each class's texts, of which all have as many."""
+    return F.normalize(rearrange(texts, "(k m) e -> k m e", k=classes).mean(dim=1), dim=-1)
 
 
 def text_embeddings(

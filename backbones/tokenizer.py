@@ -7,6 +7,7 @@ CLIP's.
 """
 
 import gzip
+import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,17 @@ class Tokenizer:
                 "name the right tokenizer in text_cfg"
             )
         return tokens
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides its tokens: what the text tower says, and digests of the folder's own files."""
+        named = (self.text_cfg.get("tokenizer_kwargs") or {}).get("bpe_path")
+        names = {named} if named else set[str]()
+        if self.folder is not None and self.text_cfg.get("hf_tokenizer_name"):
+            found = (path.name for kind in ("*.json", "*.txt", "*.model") for path in self.folder.glob(kind))
+            names |= set(found)
+        folder = self.folder or Path()
+        files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
+        return {"text": self.text_cfg, "files": files}
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of byte pairs of open_clip's own vocabulary, none of them special; spaces are one each.

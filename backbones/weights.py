@@ -13,7 +13,7 @@ digest in every file format and precision.
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,7 +44,7 @@ class LoadedClip:
     model: open_clip.CLIP | open_clip.CustomTextCLIP
     """In eval mode, without gradients, on the CPU, cast to the precision; drop it after taking `.visual` to
     free the text."""
-    tokenizer: Callable[[str | Sequence[str]], Tensor]
+    tokenizer: Tokenizer
     """Texts to int64 tokens (n, context length)."""
     name: str
     """open_clip's name, or the folder's or file's own name."""
@@ -96,8 +96,13 @@ def load_clip(config: BackboneConfig) -> LoadedClip:
 def image_digest(visual: nn.Module) -> str:
     """sha256 over an image tower's tensors, sorted by name: each name, shape and its values as little-endian
     fp32."""
+    return tensors_digest(visual.state_dict())
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """The same over any tensors."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(visual.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         values = tensor.detach().to(device="cpu", dtype=torch.float32).contiguous()
         digest.update(f"{name} {tuple(values.shape)}\n".encode())
         digest.update(values.numpy().astype("<f4", copy=False).tobytes())

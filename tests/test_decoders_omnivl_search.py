@@ -84,3 +84,18 @@ def test_a_bank_that_is_gone_is_not_passed_over(index, tmp_path, capsys):
     assert framebank.dispatch([*words, "--bank", str(tmp_path / "moved")]) == framebank.MISUSED
     assert "name where it is with --bank" in capsys.readouterr().err
     assert framebank.dispatch([*words, "--bank", ""]) == 0
+
+
+def test_texts_are_encoded_once_by_a_model(index, searcher, tmp_path):
+    tokens, vectors = searcher.encoded([*QUERIES, QUERIES[0]])
+    assert (len(tokens), len(vectors)) == (4, 4)
+    np.testing.assert_array_equal(vectors[0], vectors[3])
+    for _ in range(2):
+        cached = open_search(index, Now(text_cache=tmp_path, device="cpu"))
+        again, found = cached.encoded([*QUERIES, QUERIES[0]])
+        assert torch.equal(again, tokens)
+        np.testing.assert_allclose(found, vectors, atol=1e-6)
+    [folder] = tmp_path.iterdir()
+    assert folder.name == cached.model.digest
+    assert len(list(folder.iterdir())) == 1
+    assert cached.search(QUERIES)[0][0].item == searcher.search(QUERIES)[0][0].item

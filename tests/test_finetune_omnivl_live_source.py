@@ -19,7 +19,7 @@ from finetune.omnivl.command import pretrain
 from finetune.omnivl.commands import BANKS_AND_FILES
 from finetune.omnivl.live_source import FileSource
 from finetune.omnivl.origin import Origin
-from finetune.tuning.place import Place
+from finetune.place import Place
 from framebank import dispatch
 from tests.encoded_banks import encode_bank
 from tests.small_mixed_bank import small_config

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import demo
 import framebank
 from backbones.config import BackboneConfig
+from backbones.text import unit_texts
 from backbones.weights import load_clip
 from demo.painter import HUES, SHAPES
 from demo.stills import draw_stills
@@ -266,3 +267,28 @@ def test_the_demos_clip_finds_pictures_by_what_they_show(tmp_path):
         assert one[way]["recall_at_1"] > 0.7
         assert one[way]["median_rank"] == 1.0
         assert one[way]["mean_rank"] < 2.5
+
+
+def test_captions_are_encoded_once_by_all_evaluations_that_share_a_cache(lab, tmp_path, monkeypatch):
+    asked = []
+
+    def counted(model, tokens):
+        asked.append(len(tokens))
+        return unit_texts(model, tokens)
+
+    monkeypatch.setattr("backbones.text.unit_texts", counted)
+    shared, captions = tmp_path / "texts", str(lab / "MSRVTT_data.json")
+
+    def found(out, **changes):
+        asked_for = config_of(lab, tmp_path / out, "MSRVTT_JSFUSION_test.csv", captions=captions, **changes)
+        return retrieval(asked_for, quiet())
+
+    first = found("a", text_cache=shared)
+    assert sum(asked) == len({text for texts in TEXTS.values() for text in texts})
+    asked.clear()
+    second = found("b", text_cache=shared)
+    assert not asked
+    assert first == second
+    found("c")
+    assert asked
+    assert (tmp_path / "c" / "texts").is_dir()

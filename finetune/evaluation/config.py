@@ -43,6 +43,9 @@ class EncodingConfig:
     """What the ends of a clip see beyond it: None takes what stands beside the weights."""
     views: ViewPlan = OPENVCLIP_TEST
     """Frames and crops of each video; a bank has its own."""
+    text_cache: Path | None = None
+    """Folder that keeps what the text tower made of texts, for all evaluations that name it; by default
+    OUT/texts."""
     device: str = "auto"
     """auto, cpu or cuda."""
     decode_processes: int = 2

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from backbones.config import BackboneConfig
+from backbones.text_cache import TextCache, text_digest
 from backbones.weights import LoadedClip
 from decoders.precision import pick_device
 from finetune.evaluation.config import EncodingConfig
@@ -63,6 +64,11 @@ def vectors_of(
         for key, vector in track(found, "encoding videos", total=len(left), console=console):
             journal.add(key, vector)
     return journal.vectors, journal.failed
+
+
+def text_cache(config: EncodingConfig, clip: LoadedClip) -> TextCache:
+    """What the CLIP's text tower made of texts before."""
+    return TextCache(config.text_cache or config.out / "texts", text_digest(clip))
 
 
 def refuse_size(clip: LoadedClip, plan: ViewPlan, *, option: str = "views") -> None:

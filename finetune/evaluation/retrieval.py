@@ -36,6 +36,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from backbones.text import text_embeddings
+from backbones.text_cache import TextCache
 from backbones.weights import LoadedClip, load_clip
 from decoders.precision import pick_device
 from decoders.ranks import RECALLS, ranks, summary
@@ -47,7 +48,7 @@ from finetune.evaluation.captioned_sets import (
     with_captions,
 )
 from finetune.evaluation.config import RetrievalConfig
-from finetune.evaluation.encoding import backbone_of, bank_clips, stated, title_of, vectors_of
+from finetune.evaluation.encoding import backbone_of, bank_clips, stated, text_cache, title_of, vectors_of
 from finetune.evaluation.video_vectors import Vectors
 from storage import Bank
 from training.run import write_json
@@ -74,7 +75,7 @@ def retrieval(config: RetrievalConfig, console: Console | None = None) -> dict[s
     chosen = {one.key: one for each in sets for one in each.clips}
     vectors, failed = vectors_of(config, clip, bank if bank is not None else list(chosen.values()), console)
     there = [each.where(vectors.keys()) for each in sets]
-    texts = encoded_texts(clip, there, console)
+    texts = encoded_texts(clip, there, text_cache(config, clip), console)
     report = {
         "model": stated(clip),
         "scores": config.scores,
@@ -114,13 +115,19 @@ def places_of(clips: Sequence[Clip], root: str, source: str) -> list[Clip] | Non
     return places_below(root, source)
 
 
-def encoded_texts(clip: LoadedClip, sets: Sequence[CaptionedSet], console: Console) -> dict[str, Tensor]:
-    """The unit embedding of every caption, each encoded once."""
+def encoded_texts(
+    clip: LoadedClip, sets: Sequence[CaptionedSet], cache: TextCache, console: Console
+) -> dict[str, Tensor]:
+    """The unit embedding of every caption, each encoded once, unless the cache has it."""
     texts = list(dict.fromkeys(text for each in sets for one in each.clips for text in one.captions))
-    batches = text_embeddings(clip, texts, batch=TEXTS)
-    total = -(-len(texts) // TEXTS)
-    found = [batch.cpu() for batch in track(batches, "encoding captions", total=total, console=console)]
-    return dict(zip(texts, torch.cat(found), strict=True))
+
+    def encode(some: Sequence[str]) -> Tensor:
+        batches = text_embeddings(clip, some, batch=TEXTS)
+        total = -(-len(some) // TEXTS)
+        bar = track(batches, "encoding captions", total=total, console=console)
+        return torch.cat([batch.cpu() for batch in bar])
+
+    return dict(zip(texts, cache.encoded(texts, encode), strict=True))
 
 
 def score(

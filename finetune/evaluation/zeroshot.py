@@ -30,7 +30,7 @@ from backbones.weights import load_clip
 from decoders.precision import pick_device
 from finetune.evaluation.class_names import TEMPLATES
 from finetune.evaluation.config import ZeroShotConfig
-from finetune.evaluation.encoding import backbone_of, bank_clips, stated, title_of, vectors_of
+from finetune.evaluation.encoding import backbone_of, bank_clips, stated, text_cache, title_of, vectors_of
 from finetune.evaluation.labelled_sets import LabelledSet, half_draws, labelled_set
 from finetune.evaluation.video_vectors import Vectors
 from storage import Bank
@@ -56,7 +56,7 @@ def zeroshot(config: ZeroShotConfig, console: Console | None = None) -> dict[str
     vectors, failed = vectors_of(config, clip, videos, console)
     names = list(dict.fromkeys(name for one in sets for name in one.classes))
     with console.status(f"encoding the names of {len(names)} classes"):
-        matrix = class_matrix(clip, names, TEMPLATES[config.templates]).cpu()
+        matrix = class_matrix(clip, names, TEMPLATES[config.templates], cache=text_cache(config, clip)).cpu()
     texts = dict(zip(names, clip.logit_scale * matrix, strict=True))
     reports = [score(one, vectors, texts) for one in sets]
     report = {

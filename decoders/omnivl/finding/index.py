@@ -184,12 +184,12 @@ def refuse_stale(facts: IndexFacts, now: Mapping[str, str], path: Path) -> None:
         now: digests by the names of `IndexFacts`: `weights` of the model, `rows` of what was indexed, or one
             of both.
     """
-    whose = {"weights": f"weights of {facts.run}", "rows": f"rows of {facts.shown.place}"}
     for name, digest in now.items():
         was = getattr(facts, name)
         if was != digest:
+            whose = facts.run if name == "weights" else facts.shown.place
             raise IndexRefused(
-                f"{path} is stale: expected {whose[name]} with digest {digest[:12]}, found an index of "
+                f"{path} is stale: expected {name} of {whose} with digest {digest[:12]}, found an index of "
                 f"{was[:12]}; make it again with: framebank index {facts.run} {facts.shown.options} --out "
                 f"{path}"
             )

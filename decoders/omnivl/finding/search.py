@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from backbones.text_cache import TextCache
 from decoders.omnivl.finding.index import Index, IndexFacts, IndexRefused, refuse_stale
 from decoders.omnivl.finding.two_stage import Score, TwoStage, nearest
 from decoders.omnivl.items import Item
@@ -65,6 +66,9 @@ class Effort:
 class Searcher:
     """A model and an index of its making.
 
+    Args:
+        texts: folder that keeps the vectors of texts; None: they are made anew.
+
     Attributes:
         effort: what its searches took so far.
 
@@ -72,9 +76,10 @@ class Searcher:
         IndexRefused: the index is of other weights.
     """
 
-    def __init__(self, model: OmniVLModel, index: Index) -> None:
+    def __init__(self, model: OmniVLModel, index: Index, *, texts: Path | None = None) -> None:
         refuse_stale(index.facts, {"weights": model.digest}, index.path)
         self.model, self.index = model, index
+        self.cache = None if texts is None else TextCache(texts, model.digest)
         self.effort = Effort()
 
     def search(
@@ -105,15 +110,18 @@ class Searcher:
         return float(self.model.heads.temperature)
 
     def encoded(self, texts: Sequence[str]) -> tuple[Int64[torch.Tensor, "n L"], Float32[np.ndarray, "n E"]]:
-        """Tokens and unit vectors of texts."""
+        """Tokens and unit vectors of texts, of which equal ones are encoded once."""
         start = time.perf_counter()
-        tokens = self.model.tokenise(texts)
-        with torch.inference_mode():
-            found = [
-                self.model.heads.encode_text(part.to(self.model.device)).cpu() for part in tokens.split(PAIRS)
-            ]
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        each = list(places)
+        found = self._vectors(each) if self.cache is None else self.cache.encoded(each, self._vectors)
         self.effort.text_seconds += time.perf_counter() - start
-        return tokens, torch.cat(found).numpy()
+        return self.model.tokenise(texts), found[[places[text] for text in texts]].numpy()
+
+    @torch.no_grad()
+    def _vectors(self, texts: Sequence[str]) -> Float32[torch.Tensor, "n E"]:
+        parts = self.model.tokenise(texts).split(PAIRS)
+        return torch.cat([self.model.heads.encode_text(part.to(self.model.device)).cpu() for part in parts])
 
     def judged(
         self, texts: Int64[torch.Tensor, "n L"], places: NDArray[np.int64]
@@ -158,6 +166,8 @@ class Now:
     """Where the lists of an index of files are by now."""
     root: str = ""
     """Folder that these are relative to."""
+    text_cache: Path | None = None
+    """Folder that keeps the vectors of texts, by model; by default they are made anew."""
     device: str = "auto"
     """auto, cpu or cuda."""
 
@@ -203,7 +213,7 @@ def open_search(path: Path, now: Now, opener: Opener = BANKS) -> Searcher:
     model = opener.model(now.run or Path(index.facts.run), now.device)
     if now.bank != "":
         refuse_stale(index.facts, {"rows": _rows(model, index.facts, now, opener)}, path)
-    return Searcher(model, index)
+    return Searcher(model, index, texts=now.text_cache)
 
 
 def _rows(model: OmniVLModel, facts: IndexFacts, now: Now, opener: Opener) -> str:
