@@ -6,6 +6,7 @@ that sees the bank.
 """
 
 import socket
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from storage.statistics import Statistics, merged
 
 PUBLISHERS = 8
 """Files of a shard that are synced (or uploaded) at a time."""
+HANDS = 2
+"""Arrays of a row that are checked and digested, then written, at a time: checks take as long as writing."""
 PIECE = 2**18
 """Bytes of a row that are checked, summed and digested at a time, while the processor's cache holds them."""
 
@@ -52,11 +55,13 @@ class ShardWriter:
         layouts = part_layouts(manifest.spec, part, frames)
         self.arrays = [ArrayShard(self.place, layout, shard, self.shard_rows) for layout in layouts]
         self.statistics: dict[str, list[Statistics]] = {}
+        self._hands = ThreadPoolExecutor(HANDS, thread_name_prefix="framebank-write")
 
     def __enter__(self) -> "ShardWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._hands.shutdown()
         for array in self.arrays:
             array.discard()
 
@@ -74,9 +79,9 @@ class ShardWriter:
             Unstorable: a value that the storage type cannot hold, or a wrong shape; nothing was written.
             DiskTooSmall: the disk is full.
         """
-        chunks = [array.chunk(values[array.layout.name]) for array in self.arrays]
-        for array, chunk in zip(self.arrays, chunks, strict=True):
-            array.append(row - self.first, chunk)
+        chunks = list(self._hands.map(lambda array: array.chunk(values[array.layout.name]), self.arrays))
+        places = [row - self.first] * len(chunks)
+        deque(self._hands.map(ArrayShard.append, self.arrays, places, chunks), maxlen=0)
         for name, found in (statistics or {}).items():
             self.statistics.setdefault(name, []).append(found)
 
