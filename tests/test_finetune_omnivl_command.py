@@ -85,3 +85,15 @@ def test_files_are_learned_from_end_to_end_and_gone_on_with(world, tmp_path):  #
     other = live(world, video_views=replace(origin.live.video_views, seed=1))
     with pytest.raises(ValueError, match=r"tier\.video_views\.seed: the run has 0, asked for 1"):
         pretrain(config, replace(origin, live=other), run=run, place=ONE)
+
+
+@pytest.mark.slow
+def test_two_workers_have_the_losses_of_one(bank, tmp_path, ray_cluster):
+    origin, config = Origin(bank=str(bank)), small_config()
+    pretrain(config, origin, run=tmp_path / "one", place=ONE)
+    result = pretrain(config, origin, run=tmp_path / "two", place=Place(device="cpu", workers=2))
+    assert result.steps == 7
+    found = [
+        [line["loss"] for line in read_metrics(tmp_path / run / "metrics.jsonl")] for run in ("one", "two")
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
