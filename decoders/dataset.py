@@ -198,6 +198,12 @@ def open_features(bank: Bank, task: Task, config: TrainConfig, device: torch.dev
     )
 
 
+def token_reader(bank: Bank, blocks: tuple[int, ...], frames: int, device: torch.device) -> FeatureReader:
+    """All tokens of some blocks in fp32, without maps, of rows of so many frames."""
+    wanted = Wanted(blocks=blocks, whole=frozenset(blocks), maps=frozenset())
+    return FeatureReader(bank, wanted, device=device, dtype=torch.float32, frames=frames)
+
+
 def training_batches(
     reader: FeatureReader, order: ClipOrder, steps: range, size: int, split: int
 ) -> Generator[Batch, None, None]:

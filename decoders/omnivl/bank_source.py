@@ -10,7 +10,7 @@ from contextlib import closing
 import numpy as np
 import torch
 
-from decoders.dataset import Choice, FeatureReader, read_ahead
+from decoders.dataset import Choice, FeatureReader, read_ahead, token_reader
 from decoders.omnivl.finding.coarse import Layout
 from decoders.omnivl.items import COLUMNS, Item, items_of
 from decoders.omnivl.model import OmniVLModel
@@ -18,7 +18,6 @@ from decoders.omnivl.pretraining.bank_tier import frames_of
 from decoders.omnivl.schedule import Kind
 from decoders.omnivl.shown import Shown
 from decoders.omnivl.visual import VisualOut
-from decoders.wanted import Wanted
 from storage import Bank
 from storage.spec import differences
 
@@ -58,10 +57,7 @@ class BankSource:
 
     def reader(self, kind: Kind) -> FeatureReader:
         """Tokens of the blocks that the model sees."""
-        wanted = Wanted(blocks=self.blocks, whole=frozenset(self.blocks), maps=frozenset())
-        return FeatureReader(
-            self.bank, wanted, device=self.model.device, dtype=torch.float32, frames=self.frames(kind)
-        )
+        return token_reader(self.bank, self.blocks, self.frames(kind), self.model.device)
 
     def seen(
         self, items: Sequence[Item], batch: int

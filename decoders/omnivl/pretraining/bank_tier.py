@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from decoders.clips import rows_by_clip
-from decoders.dataset import Choice, FeatureReader, read_ahead
+from decoders.dataset import Choice, FeatureReader, read_ahead, token_reader
 from decoders.omnivl.adapter import BankVisual
 from decoders.omnivl.config import AdapterConfig, HeadsConfig
 from decoders.omnivl.pretraining.order import Piece, SampleOrder
 from decoders.omnivl.pretraining.samples import Samples, class_names, samples_of
 from decoders.omnivl.schedule import Kind
-from decoders.wanted import Wanted
 from storage import Bank, ClipTable
 
 TEXTS = ("key", "label", "class_name", "captions", "attributes")
@@ -81,10 +80,7 @@ class BankTier:
 
     def reader(self, kind: Kind) -> FeatureReader:
         """Tokens of the blocks that the adapter reads."""
-        whole, none = frozenset(self.blocks), frozenset[int]()
-        wanted = Wanted(blocks=self.blocks, whole=whole, maps=none)
-        frames = frames_of(kind, self.adapter)
-        return FeatureReader(self.bank, wanted, device=self.device, dtype=torch.float32, frames=frames)
+        return token_reader(self.bank, self.blocks, frames_of(kind, self.adapter), self.device)
 
     def batches(self, order: SampleOrder, steps: range) -> Generator[list[tuple[Piece, Any]], None, None]:
         """For each step of the order's kind its pieces, each with its features, a list of blocks."""
